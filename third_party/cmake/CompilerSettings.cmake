@@ -1,0 +1,22 @@
+# Warnings and sanitizers, the same for every target of this project.
+add_library(vpc_settings INTERFACE)
+target_compile_options(vpc_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion
+                                              -Wnon-virtual-dtor -Woverloaded-virtual
+                       -Wno-missing-field-initializers)
+if(VPC_WERROR)
+  target_compile_options(vpc_settings INTERFACE -Werror)
+endif()
+if(VPC_SANITIZE)
+  target_compile_options(vpc_settings INTERFACE -fsanitize=${VPC_SANITIZE} -fno-omit-frame-pointer
+                                                -fno-sanitize-recover=all)
+  target_link_options(vpc_settings INTERFACE -fsanitize=${VPC_SANITIZE})
+endif()
+target_include_directories(vpc_settings INTERFACE "${PROJECT_SOURCE_DIR}")
+
+# vpc_module(NAME LIBRARIES...): a static library vpc_NAME of all sources below the current folder.
+function(vpc_module name)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/*.cpp" "${CMAKE_CURRENT_SOURCE_DIR}/*.h")
+  add_library(vpc_${name} STATIC ${sources})
+  target_link_libraries(vpc_${name} PUBLIC ${ARGN} PRIVATE vpc_settings)
+  target_include_directories(vpc_${name} PUBLIC "${PROJECT_SOURCE_DIR}")
+endfunction()
