@@ -175,6 +175,13 @@ std::uint32_t PhysicalMemory::read_bus(std::uint64_t address, unsigned size) {
     if (!range->handlers.read) {
         return 0xFFFFFFFFu >> (32 - 8 * size);
     }
+    if (offset % size != 0) {
+        std::uint32_t value = 0;
+        for (unsigned i = 0; i < size; ++i) {
+            value |= (range->handlers.read(offset + i, 1) & 0xFF) << (8 * i);
+        }
+        return value;
+    }
     return range->handlers.read(offset, size) & (0xFFFFFFFFu >> (32 - 8 * size));
 }
 
@@ -187,6 +194,10 @@ void PhysicalMemory::write_bus(std::uint64_t address, std::uint32_t value, unsig
     const auto offset = static_cast<std::uint32_t>(address - range->first);
     if (range->write != nullptr) {
         std::memcpy(range->write + offset, &value, size);
+    } else if (range->handlers.write && offset % size != 0) {
+        for (unsigned i = 0; i < size; ++i) {
+            range->handlers.write(offset + i, (value >> (8 * i)) & 0xFF, 1);
+        }
     } else if (range->handlers.write) {
         range->handlers.write(offset, value & (0xFFFFFFFFu >> (32 - 8 * size)), size);
     }
@@ -204,8 +215,24 @@ std::uint8_t* PhysicalMemory::write_pointer(std::uint64_t address) const {
 
 void PhysicalMemory::set_observer(MemoryObserver* observer) {
     observer_ = observer;
-    for (const auto& range : ranges_) {
-        tell(*range);
+    if (observer == nullptr) {
+        return;
+    }
+    // Neighbouring windows onto one buffer are told as one range: the observer's map stays small.
+    for (std::size_t i = 0; i < ranges_.size();) {
+        const Range& first = *ranges_[i];
+        std::uint64_t size = first.size;
+        for (++i; i < ranges_.size(); ++i) {
+            const Range& next = *ranges_[i];
+            const bool joined = next.first == first.first + size && first.read != nullptr &&
+                                next.read == first.read + size &&
+                                next.write == (first.write != nullptr ? first.write + size : nullptr);
+            if (!joined) {
+                break;
+            }
+            size += next.size;
+        }
+        observer->range_changed(first.first, size, first.read, first.write);
     }
 }
 

@@ -71,6 +71,10 @@ class PhysicalMemory {
     std::uint32_t read_bus(std::uint64_t address, unsigned size);
     void write_bus(std::uint64_t address, std::uint32_t value, unsigned size);
 
+    /// Host memory behind one byte of plain RAM, or null for anything else: the fast way for page walks and DMA.
+    std::uint8_t* ram_pointer(std::uint64_t address) {
+        return address < ram_size_ && (address < 0xA0000 || address >= 0x100000) ? ram_ + address : nullptr;
+    }
     /// Host memory behind one page for reading (or writing), or null when it is no RAM or ROM (RAM).
     std::uint8_t* read_pointer(std::uint64_t address) const;
     std::uint8_t* write_pointer(std::uint64_t address) const;

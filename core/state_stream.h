@@ -69,6 +69,7 @@ class StateStream {
             raw(&value, sizeof value);
         }
     }
+    /// Arrays of anything that is a field.
     template <typename T, std::size_t N>
     void field(std::array<T, N>& values) {
         for (T& value : values) {

@@ -1,0 +1,304 @@
+#include "core/unicorn/engine_overrides.h"
+
+#include <dlfcn.h>
+
+// The engine derives the guest's EIP from the return address of its helpers, so a replacement that goes on to the
+// original must leave by a jump, not a call. This file is therefore always compiled with sibling-call optimisation
+// and without sanitizers (see core/CMakeLists.txt); the probe checks the result with faulting guest code.
+
+namespace vpc::unicorn {
+namespace {
+
+thread_local OverrideClient* current = nullptr;
+
+using EnvFunction = void(void* env);
+
+// Resolved before main: a lazily initialised static would put a guard and a call into every helper.
+struct Originals {
+    void (*tb_invalidate_phys_page_fast)(void*, void*, std::uint64_t, int, std::uintptr_t);
+    void (*tlb_set_dirty)(void*, std::uint64_t);
+    void (*tlb_protect_code)(void*, std::uint64_t);
+    void (*tlb_unprotect_code)(void*, std::uint64_t);
+    void (*tlb_flush)(void*);
+    void (*raise_exception_err_ra)(void*, int, int, std::uintptr_t);
+    std::uint64_t (*in[3])(void*, std::uint32_t);
+    void (*out[3])(void*, std::uint32_t, std::uint32_t);
+    EnvFunction* sti;
+    void (*write_eflags)(void*, std::uint64_t, std::uint32_t);
+    void (*iret_real)(void*, int);
+    void (*iret_protected)(void*, int, int);
+    void (*hlt)(void*, int);
+    EnvFunction* fwait;
+    EnvFunction* rdtsc;
+    EnvFunction* rdtscp;
+    EnvFunction* rdmsr;
+    EnvFunction* wrmsr;
+    void (*sysenter)(void*, int);
+    int (*breakpoint_insert)(void*, std::uint64_t, int, void**);
+    void (*check_exit_request)(void*);
+};
+
+template <typename Pointer>
+void resolve(Pointer& pointer, const char* name) {
+    pointer = reinterpret_cast<Pointer>(dlsym(RTLD_NEXT, name));
+}
+
+Originals resolve_originals() {
+    Originals all{};
+    resolve(all.tb_invalidate_phys_page_fast, "tb_invalidate_phys_page_fast_x86_64");
+    resolve(all.tlb_set_dirty, "tlb_set_dirty_x86_64");
+    resolve(all.tlb_protect_code, "tlb_protect_code_x86_64");
+    resolve(all.tlb_unprotect_code, "tlb_unprotect_code_x86_64");
+    resolve(all.tlb_flush, "tlb_flush_x86_64");
+    resolve(all.raise_exception_err_ra, "raise_exception_err_ra_x86_64");
+    resolve(all.in[0], "helper_inb_x86_64");
+    resolve(all.in[1], "helper_inw_x86_64");
+    resolve(all.in[2], "helper_inl_x86_64");
+    resolve(all.out[0], "helper_outb_x86_64");
+    resolve(all.out[1], "helper_outw_x86_64");
+    resolve(all.out[2], "helper_outl_x86_64");
+    resolve(all.sti, "helper_sti_x86_64");
+    resolve(all.write_eflags, "helper_write_eflags_x86_64");
+    resolve(all.iret_real, "helper_iret_real_x86_64");
+    resolve(all.iret_protected, "helper_iret_protected_x86_64");
+    resolve(all.hlt, "helper_hlt_x86_64");
+    resolve(all.fwait, "helper_fwait_x86_64");
+    resolve(all.rdtsc, "helper_rdtsc_x86_64");
+    resolve(all.rdtscp, "helper_rdtscp_x86_64");
+    resolve(all.rdmsr, "helper_rdmsr_x86_64");
+    resolve(all.wrmsr, "helper_wrmsr_x86_64");
+    resolve(all.sysenter, "helper_sysenter_x86_64");
+    resolve(all.breakpoint_insert, "cpu_breakpoint_insert_x86_64");
+    resolve(all.check_exit_request, "check_exit_request_x86_64");
+    return all;
+}
+
+const Originals original = resolve_originals();
+
+constexpr int kGeneralProtection = 13;
+constexpr std::uint32_t kTimeStampMsr = 0x10;
+constexpr unsigned kEaxIndex = 0;
+constexpr unsigned kEcxIndex = 1;
+constexpr unsigned kEdxIndex = 2;
+
+std::size_t page_of(std::uint64_t ram_address) { return (ram_address >> 12) & (OverrideClient::kWatchedPages - 1); }
+
+// The general registers stand at the start of the engine's state, eight bytes each.
+std::uint64_t* registers(void* env) { return static_cast<std::uint64_t*>(env); }
+
+/// #GP(0) at the instruction whose helper returns to `return_address`. Does not return: the engine jumps away.
+void raise_general_protection(void* env, std::uintptr_t return_address) {
+    original.raise_exception_err_ra(env, kGeneralProtection, 0, return_address - 2);
+}
+
+void read_time_stamp(void* env, std::uintptr_t return_address) {
+    if (current->time_stamp_forbidden(env)) {
+        raise_general_protection(env, return_address);
+    }
+    const std::uint64_t value = current->time_stamp(env);
+    registers(env)[kEaxIndex] = static_cast<std::uint32_t>(value);
+    registers(env)[kEdxIndex] = value >> 32;
+}
+
+void check_port(void* env, std::uint32_t port, unsigned size, std::uintptr_t return_address) {
+    if (current != nullptr && !current->port_allowed(env, static_cast<std::uint16_t>(port), size)) {
+        raise_general_protection(env, return_address);
+    }
+}
+
+void about_to_change_interrupt_flag() {
+    if (current != nullptr && current->interrupt_pending) {
+        current->interrupt_window_may_open();
+    }
+}
+
+}  // namespace
+
+OverrideScope::OverrideScope(OverrideClient& client) : previous_(current) { current = &client; }
+OverrideScope::~OverrideScope() { current = previous_; }
+
+const EngineFunctions& engine_functions() {
+    static const EngineFunctions functions = [] {
+        EngineFunctions all;
+        resolve(all.invalidate_range, "tb_invalidate_phys_range_x86_64");
+        resolve(all.ram_address, "qemu_ram_addr_from_host_x86_64");
+        resolve(all.read_eflags, "helper_read_eflags_x86_64");
+        return all;
+    }();
+    return functions;
+}
+
+}  // namespace vpc::unicorn
+
+using vpc::unicorn::current;
+using vpc::unicorn::original;
+
+#define VPC_OVERRIDE extern "C" __attribute__((visibility("default"), used))
+#define VPC_RETURN_ADDRESS reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))
+
+// Override 1. The engine would test for a stop after every memory access, and resume such a stop at the start of the
+// block: half a block would run twice.
+VPC_OVERRIDE void check_exit_request_x86_64(void*) {}
+
+// Override 2. A page may become fast to write only while it holds no translated code. The engine makes every page fast
+// after the first store, and then misses stores to code.
+VPC_OVERRIDE void tb_invalidate_phys_page_fast_x86_64(void* engine, void* pages, std::uint64_t ram_address, int size,
+                                                      std::uintptr_t return_address) {
+    if (current != nullptr) {
+        current->last_store = ram_address;
+    }
+    original.tb_invalidate_phys_page_fast(engine, pages, ram_address, size, return_address);
+}
+
+VPC_OVERRIDE void tlb_set_dirty_x86_64(void* cpu, std::uint64_t address) {
+    if (current == nullptr) {
+        return;
+    }
+    const std::uint64_t store = current->last_store;
+    current->last_store = ~std::uint64_t{0};
+    current->engine_cpu = cpu;
+    if (store != ~std::uint64_t{0} && !current->code_pages[vpc::unicorn::page_of(store)]) {
+        original.tlb_set_dirty(cpu, address);
+    }
+}
+
+VPC_OVERRIDE void tlb_protect_code_x86_64(void* engine, std::uint64_t ram_address) {
+    original.tlb_protect_code(engine, ram_address);
+    if (current == nullptr) {
+        return;
+    }
+    ++current->calls.protect_code;
+    auto page = current->code_pages[vpc::unicorn::page_of(ram_address)];
+    if (!page) {
+        page = true;
+        if (current->engine_cpu != nullptr) {
+            original.tlb_flush(current->engine_cpu);  // other linear addresses may have it fast-writable
+        }
+    }
+}
+
+VPC_OVERRIDE void tlb_unprotect_code_x86_64(void* engine, std::uint64_t ram_address) {
+    original.tlb_unprotect_code(engine, ram_address);
+    if (current != nullptr) {
+        current->code_pages[vpc::unicorn::page_of(ram_address)] = false;
+    }
+}
+
+// Override 3. Port permission.
+#define VPC_PORT_OVERRIDE(letter, index)                                                              \
+    VPC_OVERRIDE std::uint64_t helper_in##letter##_x86_64(void* env, std::uint32_t port) {            \
+        vpc::unicorn::check_port(env, port, 1u << (index), VPC_RETURN_ADDRESS);                       \
+        return original.in[index](env, port);                                                         \
+    }                                                                                                 \
+    VPC_OVERRIDE void helper_out##letter##_x86_64(void* env, std::uint32_t port, std::uint32_t data) { \
+        vpc::unicorn::check_port(env, port, 1u << (index), VPC_RETURN_ADDRESS);                       \
+        original.out[index](env, port, data);                                                         \
+    }
+VPC_PORT_OVERRIDE(b, 0)
+VPC_PORT_OVERRIDE(w, 1)
+VPC_PORT_OVERRIDE(l, 2)
+
+// Override 4. Breakpoints of DR7 crash engine 2.1.1; DR7 keeps its value, nothing is armed.
+VPC_OVERRIDE int cpu_breakpoint_insert_x86_64(void*, std::uint64_t, int, void**) {
+    if (current != nullptr) {
+        ++current->calls.breakpoint_insert;
+    }
+    return -1;
+}
+
+// Override 5. The time stamp counter in virtual time.
+VPC_OVERRIDE void helper_rdtsc_x86_64(void* env) {
+    if (current == nullptr) {
+        original.rdtsc(env);
+        return;
+    }
+    vpc::unicorn::read_time_stamp(env, VPC_RETURN_ADDRESS);
+}
+
+VPC_OVERRIDE void helper_rdtscp_x86_64(void* env) {
+    if (current == nullptr) {
+        original.rdtscp(env);
+        return;
+    }
+    vpc::unicorn::read_time_stamp(env, VPC_RETURN_ADDRESS);
+    vpc::unicorn::registers(env)[vpc::unicorn::kEcxIndex] = 0;
+}
+
+VPC_OVERRIDE void helper_rdmsr_x86_64(void* env) {
+    std::uint64_t* registers = vpc::unicorn::registers(env);
+    if (current == nullptr || static_cast<std::uint32_t>(registers[vpc::unicorn::kEcxIndex]) !=
+                                  vpc::unicorn::kTimeStampMsr) {
+        original.rdmsr(env);
+        return;
+    }
+    const std::uint64_t value = current->time_stamp(env);
+    registers[vpc::unicorn::kEaxIndex] = static_cast<std::uint32_t>(value);
+    registers[vpc::unicorn::kEdxIndex] = value >> 32;
+}
+
+VPC_OVERRIDE void helper_wrmsr_x86_64(void* env) {
+    const std::uint64_t* registers = vpc::unicorn::registers(env);
+    if (current == nullptr || static_cast<std::uint32_t>(registers[vpc::unicorn::kEcxIndex]) !=
+                                  vpc::unicorn::kTimeStampMsr) {
+        original.wrmsr(env);
+        return;
+    }
+    current->set_time_stamp((registers[vpc::unicorn::kEdxIndex] << 32) |
+                            static_cast<std::uint32_t>(registers[vpc::unicorn::kEaxIndex]));
+}
+
+// Override 6. The moments at which an interrupt window opens, so that a pending interrupt is taken at once instead of
+// at the next timer event. The instructions end their block; the stop asked for here is met right behind it.
+VPC_OVERRIDE void helper_sti_x86_64(void* env) {
+    vpc::unicorn::about_to_change_interrupt_flag();
+    return original.sti(env);
+}
+
+VPC_OVERRIDE void helper_write_eflags_x86_64(void* env, std::uint64_t value, std::uint32_t mask) {
+    vpc::unicorn::about_to_change_interrupt_flag();
+    return original.write_eflags(env, value, mask);
+}
+
+VPC_OVERRIDE void helper_iret_real_x86_64(void* env, int shift) {
+    vpc::unicorn::about_to_change_interrupt_flag();
+    return original.iret_real(env, shift);
+}
+
+VPC_OVERRIDE void helper_iret_protected_x86_64(void* env, int shift, int next_eip) {
+    vpc::unicorn::about_to_change_interrupt_flag();
+    return original.iret_protected(env, shift, next_eip);
+}
+
+VPC_OVERRIDE void helper_hlt_x86_64(void* env, int length) {
+    if (current != nullptr) {
+        current->halt();
+    }
+    return original.hlt(env, length);
+}
+
+// Override 7. SYSENTER, which the engine leaves to a hook, and the FERR# pin.
+VPC_OVERRIDE void helper_sysenter_x86_64(void* env, int length) {
+    if (current == nullptr) {
+        original.sysenter(env, length);
+        return;
+    }
+    if (!current->sysenter(env)) {
+        vpc::unicorn::raise_general_protection(env, VPC_RETURN_ADDRESS);
+    }
+}
+
+VPC_OVERRIDE void helper_fwait_x86_64(void* env) {
+    if (current != nullptr) {
+        current->check_floating_point_error(env);
+    }
+    return original.fwait(env);
+}
+
+namespace vpc::unicorn {
+
+bool overrides_are_linked() {
+    return dlsym(RTLD_DEFAULT, "cpu_breakpoint_insert_x86_64") ==
+           reinterpret_cast<void*>(&cpu_breakpoint_insert_x86_64);
+}
+
+}  // namespace vpc::unicorn

@@ -1,0 +1,272 @@
+#include "core/unicorn/engine_probe.h"
+
+#include <fmt/format.h>
+#include <unicorn/unicorn.h>
+
+#include <initializer_list>
+#include <vector>
+
+#include "core/log.h"
+#include "core/unicorn/engine_overrides.h"
+#include "core/unicorn/state_layout_probe.h"
+#include "core/unicorn/unicorn_cpu.h"
+
+namespace vpc::unicorn {
+namespace {
+
+constexpr std::uint32_t kCode = 0x1000;
+constexpr std::uint32_t kStack = 0x6000;
+constexpr std::uint32_t kGdt = 0x4000;
+constexpr std::uint32_t kIdt = 0x5000;
+constexpr std::uint16_t kFlatCode = 0x08;
+constexpr std::uint16_t kFlatData = 0x10;
+
+/// A machine of one megabyte and one port, on which guest code of a few bytes shows what the engine does with it.
+class ProofMachine {
+  public:
+    explicit ProofMachine(const EngineFacts& facts) : facts_(facts) {
+        claim_ = ports_.claim({.owner = "probe", .first = 0x80, .count = 1},
+                              {.read = [](std::uint16_t, unsigned) { return 0u; },
+                               .write = [this](std::uint16_t, std::uint32_t, unsigned) {
+                                   if (stop_at_port_) {
+                                       cpu_->request_stop();
+                                   }
+                               }});
+    }
+
+    std::string start() {
+        auto made = UnicornCpu::make(default_cpu_model(), {memory_, ports_, clock_, {}}, facts_);
+        if (!made) {
+            return made.error();
+        }
+        cpu_ = std::move(*made);
+        // GDT: null, flat code, flat data; IDT: a 32-bit interrupt gate for #GP to a HLT.
+        store(kGdt + 8, {0xFF, 0xFF, 0, 0, 0, 0x9B, 0xCF, 0, 0xFF, 0xFF, 0, 0, 0, 0x93, 0xCF, 0});
+        store(kIdt + 13 * 8, {0x00, 0x20, kFlatCode, 0, 0, 0x8E, 0, 0});
+        store(0x2000, {0xF4});
+        return {};
+    }
+
+    /// Runs 32-bit code at kCode until it halts, is shut down or has come back `limit` times.
+    CpuExit run(std::initializer_list<std::uint8_t> code, std::uint8_t cpl = 0, int limit = 100) {
+        store(kCode, code);
+        CpuState state = CpuState::after_reset(0);
+        for (SegmentRegister& segment : state.segments) {
+            segment = {.selector = static_cast<std::uint16_t>(kFlatData | cpl),
+                       .limit = 0xFFFFFFFF,
+                       .attributes = static_cast<std::uint16_t>(0xC093 | cpl << 5)};
+        }
+        state.segments[kCs].selector = static_cast<std::uint16_t>(kFlatCode | cpl);
+        state.segments[kCs].attributes = static_cast<std::uint16_t>(0xC09B | cpl << 5);
+        state.cpl = cpl;
+        state.cr0 |= cr0::kProtectionEnable;
+        state.eip = kCode;
+        state.general[kEsp] = kStack;
+        state.gdtr = {.base = kGdt, .limit = 23};
+        state.idtr = {.base = kIdt, .limit = 14 * 8 - 1};
+        state.tr.limit = 0x67;  // a TSS without an I/O permission bit map
+        cpu_->set_state(state);
+        CpuExit exit = CpuExit::Stopped;
+        for (int i = 0; i < limit && exit == CpuExit::Stopped; ++i) {
+            exit = cpu_->run();
+            if (cpu_->interrupt_pending && cpu_->can_take_interrupt()) {
+                break;
+            }
+        }
+        return exit;
+    }
+
+    std::uint32_t word(std::uint32_t address) {
+        std::uint32_t value = 0;
+        std::memcpy(&value, memory_.ram() + address, sizeof value);
+        return value;
+    }
+    void store(std::uint32_t address, std::initializer_list<std::uint8_t> bytes) {
+        memory_.write(address, {bytes.begin(), bytes.size()});
+    }
+    UnicornCpu& cpu() { return *cpu_; }
+    void stop_at_port(bool stop) { stop_at_port_ = stop; }
+    void set_time(Nanoseconds time) { host_time_ = time; }
+    void start_clock() { clock_.resume(); }
+
+  private:
+    const EngineFacts& facts_;
+    PhysicalMemory memory_{1 << 20};
+    PortBus ports_;
+    Nanoseconds host_time_ = 0;
+    VirtualClock clock_{[this] { return host_time_; }};
+    PortBus::Claim claim_;
+    std::unique_ptr<UnicornCpu> cpu_;
+    bool stop_at_port_ = false;
+};
+
+/// A stop from inside a block must neither skip nor repeat any of it.
+bool proves_exact_stops(ProofMachine& machine) {
+    machine.stop_at_port(true);
+    const CpuExit exit = machine.run({
+        0x31, 0xC9,                                // XOR ECX,ECX
+        0xFF, 0x05, 0x00, 0x30, 0x00, 0x00,        // INC DWORD [3000h]
+        0xE6, 0x80,                                // OUT 80h,AL: asks for a stop
+        0xFF, 0x05, 0x04, 0x30, 0x00, 0x00,        // INC DWORD [3004h]
+        0xFF, 0x05, 0x08, 0x30, 0x00, 0x00,        // INC DWORD [3008h]
+        0x41, 0x83, 0xF9, 0x08, 0x72, 0xE5, 0xF4,  // INC ECX; CMP ECX,8; JB; HLT
+    });
+    machine.stop_at_port(false);
+    return exit == CpuExit::Halted && machine.word(0x3000) == 8 && machine.word(0x3004) == 8 &&
+           machine.word(0x3008) == 8;
+}
+
+/// A routine patched before each call, with data in the same page.
+bool proves_self_modifying_code(ProofMachine& machine) {
+    machine.store(0x3800, {0xB0, 0x00, 0xC3});  // MOV AL,imm8; RET
+    const CpuExit exit = machine.run({
+        0x31, 0xC9, 0x31, 0xDB,                          // XOR ECX,ECX; XOR EBX,EBX
+        0x88, 0x0D, 0x01, 0x38, 0x00, 0x00,              // MOV [3801h],CL
+        0xFF, 0x05, 0x00, 0x39, 0x00, 0x00,              // INC DWORD [3900h]
+        0xE8, 0xEB, 0x27, 0x00, 0x00,                    // CALL 3800h
+        0x0F, 0xB6, 0xC0, 0x01, 0xC3,                    // MOVZX EAX,AL; ADD EBX,EAX
+        0x41, 0x83, 0xF9, 0x64, 0x72, 0xE4, 0xF4,        // INC ECX; CMP ECX,100; JB; HLT
+    });
+    return exit == CpuExit::Halted && machine.cpu().state().general[kEbx] == 4950;
+}
+
+/// IN at CPL 3 with IOPL 0 and no bit map faults, and the port is not read.
+bool proves_port_permission(ProofMachine& machine) {
+    const std::uint64_t reads = machine.cpu().statistics().port_reads;
+    const CpuExit exit = machine.run({0xE4, 0x80, 0xF4}, 3);  // IN AL,80h; without a usable TSS the #GP shuts down
+    return exit == CpuExit::Shutdown && machine.cpu().statistics().port_reads == reads;
+}
+
+bool proves_virtual_time_stamp(ProofMachine& machine) {
+    constexpr Nanoseconds kTime = 0x12345678;
+    machine.start_clock();
+    machine.set_time(kTime);
+    return machine.run({0x0F, 0x31, 0xF4}) == CpuExit::Halted &&  // RDTSC; HLT
+           machine.cpu().state().general[kEax] == kTime;
+}
+
+/// With an interrupt pending, STI; NOP; … comes back behind the NOP, and only there.
+bool proves_interrupt_window(ProofMachine& machine) {
+    machine.cpu().set_interrupt_request(true);
+    const CpuExit exit = machine.run({
+        0x31, 0xC9, 0xFB, 0x90,                                    // XOR ECX,ECX; STI; NOP
+        0x41, 0x81, 0xF9, 0x00, 0x00, 0x10, 0x00, 0x72, 0xF7, 0xF4  // INC ECX; CMP ECX,100000h; JB; HLT
+    });
+    machine.cpu().set_interrupt_request(false);
+    const CpuState state = machine.cpu().state();
+    return exit == CpuExit::Stopped && state.general[kEcx] == 0 && state.eip == kCode + 4;
+}
+
+/// A replaced helper that leaves wrongly would lose the address of the instruction that faults in it.
+bool proves_exact_faults(ProofMachine& machine) {
+    const CpuExit exit = machine.run({
+        0x9C, 0x68, 0xF8, 0x07, 0x00, 0x00,  // PUSHFD; PUSH 7F8h: no such selector
+        0x68, 0x00, 0x00, 0x00, 0x00, 0xCF,  // PUSH 0; IRETD
+    });
+    const std::uint32_t esp = machine.cpu().state().general[kEsp];
+    return exit == CpuExit::Halted && machine.word(esp) == 0x7F8 && machine.word(esp + 4) == kCode + 11;
+}
+
+/// DR7 with an armed execution breakpoint crashes an engine in which override 4 is not in place.
+bool survives_breakpoints(ProofMachine& machine) {
+    return machine.run({
+               0xB8, 0x01, 0x04, 0x00, 0x00, 0x0F, 0x23, 0xF8,  // MOV EAX,401h; MOV DR7,EAX
+               0x31, 0xC0, 0x0F, 0x23, 0xF8, 0xF4,              // XOR EAX,EAX; MOV DR7,EAX; HLT
+           }) == CpuExit::Halted;
+}
+
+tl::expected<EngineFacts, std::string> probe() {
+    unsigned major = 0;
+    unsigned minor = 0;
+    const unsigned version = uc_version(&major, &minor);
+    EngineFacts facts;
+    facts.version = fmt::format("{}.{}.{}", major, minor, (version >> 8) & 0xFF);
+    const auto refuse = [&](const std::string& why) {
+        return tl::unexpected(
+            fmt::format("Unicorn Engine {} cannot be used: {}. Install libunicorn2t64 2.1.1 (run ./setup.sh).",
+                        facts.version, why));
+    };
+    if (version < UC_MAKE_VERSION(2, 1) ) {
+        return refuse("versions before 2.1.1 have no working paging");
+    }
+    const bool fragile = ((version >> 8) & 0xFF) < 2 && minor == 1;  // 2.1.0 and 2.1.1
+    const bool linked = overrides_are_linked();
+    if (fragile && !linked) {
+        return refuse("a guest could crash the host, since this program's override of its breakpoints is not linked in");
+    }
+    tl::expected<StateLayout, std::string> layout = find_state_layout();
+    if (!layout) {
+        return refuse(layout.error());
+    }
+    facts.layout = *layout;
+    facts.direct_state = facts.exact_stops = facts.self_modifying_code = linked;
+    facts.port_permission = facts.virtual_time_stamp = facts.interrupt_window = linked;
+
+    ProofMachine machine(facts);
+    if (const std::string problem = machine.start(); !problem.empty()) {
+        return refuse(problem);
+    }
+    EngineFacts proven = facts;
+    proven.exact_stops = linked && proves_exact_stops(machine);
+    proven.self_modifying_code = linked && proves_self_modifying_code(machine);
+    proven.port_permission = linked && proves_port_permission(machine);
+    proven.virtual_time_stamp = linked && proves_virtual_time_stamp(machine);
+    proven.interrupt_window = linked && proves_interrupt_window(machine);
+    if (linked && !proves_exact_faults(machine)) {
+        return refuse("faults in replaced functions lose their address");
+    }
+    if (!survives_breakpoints(machine)) {
+        return refuse("debug registers do not work");
+    }
+    log_category("cpu")->debug("Unicorn Engine {}: {}", proven.version, proven.describe());
+    return proven;
+}
+
+}  // namespace
+
+std::string EngineFacts::describe() const {
+    std::string text;
+    const auto add = [&](bool active, const char* what) {
+        if (active) {
+            text += (text.empty() ? "" : ", ") + std::string(what);
+        }
+    };
+    add(exact_stops, "exact stops");
+    add(self_modifying_code, "self-modifying code");
+    add(port_permission, "port permission");
+    add(direct_state, "in-place state");
+    add(virtual_time_stamp, "virtual time stamp counter");
+    add(interrupt_window, "interrupt window");
+    return text.empty() ? "none" : text;
+}
+
+const tl::expected<EngineFacts, std::string>& engine_facts() {
+    static const tl::expected<EngineFacts, std::string> facts = probe();
+    return facts;
+}
+
+}  // namespace vpc::unicorn
+
+namespace vpc {
+
+tl::expected<CpuEngineInfo, std::string> cpu_engine_info() {
+    const auto& facts = unicorn::engine_facts();
+    if (!facts) {
+        return tl::unexpected(facts.error());
+    }
+    return CpuEngineInfo{.name = "Unicorn Engine " + facts->version, .overrides = facts->describe()};
+}
+
+tl::expected<std::unique_ptr<Cpu>, std::string> make_cpu(const CpuModel& model, CpuSurroundings surroundings) {
+    const auto& facts = unicorn::engine_facts();
+    if (!facts) {
+        return tl::unexpected(facts.error());
+    }
+    auto made = unicorn::UnicornCpu::make(model, std::move(surroundings), *facts);
+    if (!made) {
+        return tl::unexpected(made.error());
+    }
+    return std::unique_ptr<Cpu>(std::move(*made));
+}
+
+}  // namespace vpc
