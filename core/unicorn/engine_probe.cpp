@@ -18,6 +18,7 @@ constexpr std::uint32_t kCode = 0x1000;
 constexpr std::uint32_t kStack = 0x6000;
 constexpr std::uint32_t kGdt = 0x4000;
 constexpr std::uint32_t kIdt = 0x5000;
+constexpr std::uint32_t kTss = 0x5800;
 constexpr std::uint16_t kFlatCode = 0x08;
 constexpr std::uint16_t kFlatData = 0x10;
 
@@ -44,6 +45,7 @@ class ProofMachine {
         store(kGdt + 8, {0xFF, 0xFF, 0, 0, 0, 0x9B, 0xCF, 0, 0xFF, 0xFF, 0, 0, 0, 0x93, 0xCF, 0});
         store(kIdt + 13 * 8, {0x00, 0x20, kFlatCode, 0, 0, 0x8E, 0, 0});
         store(0x2000, {0xF4});
+        store(kTss + 0x66, {0x68, 0x00});  // the I/O permission bit map would start behind the limit
         return {};
     }
 
@@ -64,7 +66,7 @@ class ProofMachine {
         state.general[kEsp] = kStack;
         state.gdtr = {.base = kGdt, .limit = 23};
         state.idtr = {.base = kIdt, .limit = 14 * 8 - 1};
-        state.tr.limit = 0x67;  // a TSS without an I/O permission bit map
+        state.tr = {.base = kTss, .limit = 0x67, .attributes = 0x8B};
         cpu_->set_state(state);
         CpuExit exit = CpuExit::Stopped;
         for (int i = 0; i < limit && exit == CpuExit::Stopped; ++i) {
