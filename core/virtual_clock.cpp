@@ -45,6 +45,9 @@ void VirtualClock::Event::schedule(Nanoseconds when, std::int64_t payload) {
     entry.when = when;
     entry.payload = payload;
     entry.order = clock_->next_order_++;
+    if (clock_->on_schedule_) {
+        clock_->on_schedule_(when);
+    }
 }
 
 void VirtualClock::Event::cancel() {

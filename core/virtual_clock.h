@@ -58,6 +58,9 @@ class VirtualClock {
     /// Throws std::logic_error when the name is taken. `handler` must outlive the clock or never become due.
     [[nodiscard]] Event make_event(std::string name, Handler handler);
 
+    /// Hears of every scheduled event, with its time: whoever sleeps until the next deadline may have to wake earlier.
+    /// At most one listener.
+    void on_schedule(std::function<void(Nanoseconds when)> listener) { on_schedule_ = std::move(listener); }
     /// The earliest pending event's time.
     std::optional<Nanoseconds> next_deadline() const;
     /// Runs everything due by now(), earliest first, ties in the order of scheduling.
@@ -83,6 +86,7 @@ class VirtualClock {
     bool paused_ = true;
     Nanoseconds frozen_ = 0;
     Nanoseconds offset_ = 0;
+    std::function<void(Nanoseconds)> on_schedule_;
     std::vector<Entry> entries_;
     std::uint64_t next_order_ = 1;
 };

@@ -57,7 +57,6 @@ void MemoryMap::range_changed(std::uint64_t first, std::uint64_t size, std::uint
     const OverrideScope scope(client_);
     cut(first, size);
     map_segment(wanted);
-    uc_ctl_flush_tb(uc_);  // translations of what was there may be kept under addresses the engine uses again
 }
 
 void MemoryMap::cut(std::uint64_t first, std::uint64_t size) {
@@ -65,6 +64,10 @@ void MemoryMap::cut(std::uint64_t first, std::uint64_t size) {
     auto it = std::prev(segments_.upper_bound(first));
     while (it != segments_.end() && it->second->first < end) {
         const Segment old = *it->second;
+        if (old.read != nullptr) {
+            // The engine gives its RAM addresses to later mappings, and would run what was translated there.
+            drop_translations(old.ram_address, old.size);
+        }
         check(uc_mem_unmap(uc_, old.first, old.size), old, "unmap");
         it = segments_.erase(it);
         const std::uint64_t old_end = old.first + old.size;
@@ -111,8 +114,15 @@ void MemoryMap::check(uc_err error, const Segment& segment, const char* what) {
     }
 }
 
+void MemoryMap::drop_translations(std::uint64_t ram_address, std::uint64_t size) {
+    if (const auto invalidate = engine_functions().invalidate_range; invalidate != nullptr) {
+        invalidate(uc_, ram_address, ram_address + size);
+    } else {
+        uc_ctl_flush_tb(uc_);  // clears the whole translation buffer: a last resort
+    }
+}
+
 void MemoryMap::memory_written(std::uint64_t first, std::uint64_t size) {
-    const auto invalidate = engine_functions().invalidate_range;
     const OverrideScope scope(client_);
     for (std::uint64_t page = first & ~(kPage - 1); page < first + size; page += kPage) {
         const Segment& segment = *std::prev(segments_.upper_bound(page))->second;
@@ -124,13 +134,9 @@ void MemoryMap::memory_written(std::uint64_t first, std::uint64_t size) {
             !client_.code_pages[(ram_page >> 12) & (OverrideClient::kWatchedPages - 1)]) {
             continue;
         }
-        if (invalidate == nullptr) {
-            uc_ctl_flush_tb(uc_);
-            return;
-        }
         const std::uint64_t from = std::max(page, first);
         const std::uint64_t to = std::min(page + kPage, first + size);
-        invalidate(uc_, ram_page + (from - page), ram_page + (to - page));
+        drop_translations(ram_page + (from - page), to - from);
     }
 }
 

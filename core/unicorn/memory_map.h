@@ -41,6 +41,7 @@ class MemoryMap final : public MemoryObserver {
     };
     void map_segment(Segment segment);
     void cut(std::uint64_t first, std::uint64_t size);
+    void drop_translations(std::uint64_t ram_address, std::uint64_t size);
     void check(uc_err error, const Segment& segment, const char* what);
     static std::uint64_t io_read(uc_engine*, std::uint64_t offset, unsigned size, void* segment);
     static void io_write(uc_engine*, std::uint64_t offset, unsigned size, std::uint64_t value, void* segment);

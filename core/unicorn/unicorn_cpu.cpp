@@ -11,6 +11,9 @@ namespace {
 
 constexpr std::uint64_t kNever = ~std::uint64_t{0};  // no end address: see uc_ctl_exits_enable in open()
 
+// The engine's default of 1 GiB fills the host's memory on long runs, and is cleared whole when it is full.
+constexpr std::uint32_t kTranslationBuffer = 64u << 20;
+
 constexpr auto kDebug = static_cast<std::uint8_t>(Vector::Debug);
 constexpr auto kInvalidOpcode = static_cast<std::uint8_t>(Vector::InvalidOpcode);
 constexpr auto kNmi = static_cast<std::uint8_t>(Vector::NonMaskableInterrupt);
@@ -95,6 +98,9 @@ std::string UnicornCpu::open() {
     }
     if (const uc_err error = uc_ctl_set_cpu_model(uc_, engine_model(model_)); error != UC_ERR_OK) {
         return failed("be the wanted CPU model", error);
+    }
+    if (const uc_err error = uc_ctl_set_tcg_buffer_size(uc_, kTranslationBuffer); error != UC_ERR_OK) {
+        return failed("size its translation buffer", error);
     }
     // The engine would probe `until - 1` through the MMU after each run and clobber CR2. With the list of exits enabled
     // and empty it does not.

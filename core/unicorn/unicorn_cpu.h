@@ -27,6 +27,7 @@ class UnicornCpu final : public Cpu, public OverrideClient {
     void request_stop() override;
     void set_interrupt_request(bool asserted) override;
     bool can_take_interrupt() override;
+    bool announces_interrupt_window() const override { return facts_.interrupt_window; }
     void deliver_interrupt(std::uint8_t vector) override;
     void deliver_nmi() override;
     void reset() override;

@@ -1,0 +1,42 @@
+#include "core/io_thread.h"
+
+#include <utility>
+
+namespace vpc {
+
+IoThread::IoThread(Post post) : post_(std::move(post)), thread_([this] { loop(); }) {}
+
+IoThread::~IoThread() {
+    {
+        const std::scoped_lock guard(mutex_);
+        quit_ = true;
+    }
+    wake_.notify_one();
+    thread_.join();
+}
+
+void IoThread::submit(std::function<void()> work, std::function<void()> completion) {
+    {
+        const std::scoped_lock guard(mutex_);
+        jobs_.push_back({std::move(work), std::move(completion)});
+    }
+    wake_.notify_one();
+}
+
+void IoThread::loop() {
+    std::unique_lock guard(mutex_);
+    for (;;) {
+        wake_.wait(guard, [this] { return quit_ || !jobs_.empty(); });
+        if (jobs_.empty()) {
+            return;
+        }
+        Job job = std::move(jobs_.front());
+        jobs_.pop_front();
+        guard.unlock();
+        job.work();
+        post_(std::move(job.completion));
+        guard.lock();
+    }
+}
+
+}  // namespace vpc

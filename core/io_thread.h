@@ -1,0 +1,39 @@
+#pragma once
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "core/io_executor.h"
+
+namespace vpc {
+
+/// The executor of a running machine: one worker thread, completions posted back to the machine's thread.
+class IoThread final : public IoExecutor {
+  public:
+    using Post = std::function<void(std::function<void()>)>;
+
+    /// `post` hands a closure to the machine's thread; it is called on the worker thread.
+    explicit IoThread(Post post);
+    /// Finishes the work that was submitted; completions that are still to be posted are posted.
+    ~IoThread() override;
+
+    void submit(std::function<void()> work, std::function<void()> completion) override;
+
+  private:
+    struct Job {
+        std::function<void()> work;
+        std::function<void()> completion;
+    };
+    void loop();
+
+    Post post_;
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::deque<Job> jobs_;
+    bool quit_ = false;
+    std::thread thread_;
+};
+
+}  // namespace vpc

@@ -1,0 +1,72 @@
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/cpu.h"
+#include "core/kicker.h"
+#include "core/virtual_clock.h"
+
+namespace vpc {
+
+/// The life of a running machine: deliver what is due, run the CPU, handle why it stopped. `run` is the machine's
+/// thread; everything of the machine is touched there and nowhere else. Other threads post closures.
+class RunLoop {
+  public:
+    struct Hooks {
+        /// The interrupt acknowledge cycle: the vector of the most urgent request.
+        std::function<std::uint8_t()> acknowledge;
+        /// The CPU shut down (triple fault): the board resets.
+        std::function<void()> cpu_shutdown;
+    };
+    RunLoop(Cpu& cpu, VirtualClock& clock, Hooks hooks);
+    ~RunLoop();
+    RunLoop(const RunLoop&) = delete;
+    RunLoop& operator=(const RunLoop&) = delete;
+
+    /// Resumes the clock and runs the machine until `quit`, or until the CPU's engine fails: then the text says why;
+    /// it is empty otherwise. The clock is paused afterwards, and `run` may be called again.
+    std::string run();
+
+    /// Makes `run` return soon. Any thread.
+    void quit();
+    /// Runs `work` on the machine's thread, in the order of posting; at the next `run` if none is going on. Any
+    /// thread, also the machine's own, where it runs after the present instruction block.
+    void post(std::function<void()> work);
+
+    /// The INTR pin of the CPU. Machine's thread.
+    void set_interrupt_request(bool asserted);
+    /// Latches a non-maskable interrupt. Machine's thread.
+    void raise_nmi();
+
+    /// Host nanoseconds spent waiting in HLT so far.
+    Nanoseconds idle_time() const { return idle_time_; }
+
+  private:
+    void run_posted();
+    void wait_while_halted();
+    Nanoseconds host_deadline() const;
+    void arm_kicker();
+
+    Cpu& cpu_;
+    VirtualClock& clock_;
+    Hooks hooks_;
+    bool interrupt_request_ = false;
+    bool nmi_ = false;
+    bool in_cpu_ = false;
+    Nanoseconds armed_for_ = 0;  // host time the kicker was armed for, while in_cpu_
+    Nanoseconds idle_time_ = 0;
+
+    std::mutex mutex_;
+    std::condition_variable wake_;
+    std::vector<std::function<void()>> posted_;
+    std::atomic<bool> has_posted_ = false;
+    std::atomic<bool> quit_ = false;
+    Kicker kicker_;
+};
+
+}  // namespace vpc

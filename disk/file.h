@@ -1,0 +1,60 @@
+#pragma once
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "disk/block_device.h"
+#include "disk/error.h"
+
+namespace vpc::disk {
+
+enum class LockKind {
+    Shared,     ///< one of many readers
+    Exclusive,  ///< the only one who has the file open
+};
+
+/// A file as the image formats see it: bytes at offsets, its size, and a barrier. Everything in this module reads and
+/// writes through this interface, so that a test can stand in for the host and make any call fail.
+///
+/// Offsets and sizes are bytes. Threads: one call at a time. Every error's message names the file.
+class File {
+  public:
+    File() = default;
+    File(const File&) = delete;
+    File& operator=(const File&) = delete;
+    /// Closes the file and drops its lock.
+    virtual ~File() = default;
+
+    /// How messages call this file: its path in quotes, control characters replaced.
+    virtual const std::string& name() const = 0;
+    virtual Result<std::uint64_t> size() const = 0;
+
+    /// Fills all buffers, in order, with consecutive bytes. Reaching the end of the file first is IoError.
+    virtual Status read(std::uint64_t offset, std::span<const Buffer> buffers) = 0;
+    /// Writes all buffers, in order; the file grows as needed and reads as zeros where nothing was written. On error
+    /// any part of the range may have been written.
+    virtual Status write(std::uint64_t offset, std::span<const ConstBuffer> buffers) = 0;
+    virtual Status truncate(std::uint64_t size) = 0;
+    /// The barrier: when it returns, everything written before is on the host's disk (fdatasync). Once it has failed
+    /// it keeps failing, because the host may have forgotten what it could not write.
+    virtual Status sync() = 0;
+    /// Takes an advisory lock that lasts until this object or the process ends; InUse when another holder is in the
+    /// way, be it in this process or in another. Exclusive needs a file opened ReadWrite.
+    virtual Status lock(LockKind kind) = 0;
+
+    Status read(std::uint64_t offset, Buffer buffer) { return read(offset, std::span<const Buffer>(&buffer, 1)); }
+    Status write(std::uint64_t offset, ConstBuffer buffer) {
+        return write(offset, std::span<const ConstBuffer>(&buffer, 1));
+    }
+};
+
+/// Opens an existing ordinary file of the host, unlocked. Directories, pipes and devices are NotAnImage.
+Result<std::unique_ptr<File>> open_file(const std::filesystem::path& path, OpenMode mode);
+
+/// Makes an empty file without a name, which disappears with the object or the process. It lies in $TMPDIR, or in
+/// /var/tmp when that is not set: /tmp is often kept in memory, and what is stored here can become as large as a disk.
+Result<std::unique_ptr<File>> create_temporary_file();
+
+}  // namespace vpc::disk

@@ -1,0 +1,55 @@
+#include "disk/flat_storage.h"
+
+#include <utility>
+
+#include "disk/log.h"
+#include "disk/transfer.h"
+
+namespace vpc::disk {
+
+FlatStorage::FlatStorage(std::unique_ptr<File> file, std::uint64_t sectors, OpenMode mode)
+    : file_(std::move(file)), sectors_(sectors), mode_(mode) {}
+
+FlatStorage::~FlatStorage() {
+    if (auto status = flush(); !status) {
+        log().error("closing failed: {}", status.error().message);
+    }
+}
+
+Status FlatStorage::read(std::uint64_t sector, std::span<const Buffer> buffers) {
+    if (auto checked = transfer_sectors(file_->name(), sectors_, sector, buffers); !checked) {
+        return tl::unexpected<Error>(checked.error());
+    }
+    return file_->read(sector * kSectorSize, buffers);
+}
+
+Status FlatStorage::write(std::uint64_t sector, std::span<const ConstBuffer> buffers) {
+    if (auto checked = transfer_sectors(file_->name(), sectors_, sector, buffers); !checked) {
+        return tl::unexpected<Error>(checked.error());
+    }
+    if (read_only()) {
+        return fail(ErrorCode::ReadOnly, file_->name() + " was opened read-only");
+    }
+    changed_ = true;
+    return file_->write(sector * kSectorSize, buffers);
+}
+
+Status FlatStorage::flush() {
+    if (!changed_) {
+        return {};
+    }
+    if (auto status = file_->sync(); !status) {
+        return status;
+    }
+    changed_ = false;
+    return {};
+}
+
+Status FlatStorage::discard(std::uint64_t sector, std::uint64_t count) {
+    if (sector > sectors_ || count > sectors_ - sector) {
+        return fail(ErrorCode::OutOfRange, "sectors to be discarded lie beyond the end of " + file_->name());
+    }
+    return {};
+}
+
+}  // namespace vpc::disk

@@ -1,0 +1,93 @@
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "disk/file.h"
+#include "disk/vhd/block_table.h"
+#include "disk/vhd/dynamic_header.h"
+#include "disk/vhd/image.h"
+#include "disk/vhd/sector_bitmaps.h"
+
+namespace vpc::disk::vhd {
+
+/// A dynamic VHD (type 3): blocks of the disk that were never written take no room in the file.
+///
+/// How it stays whole when the power fails at any moment, assuming only that a sector is written whole or not at all:
+///
+/// * The table entry of a new block, and the bits of newly written sectors of an old one, are changed in memory only.
+///   They reach the file with the next flush(): barrier (the data is on the disk) - entries and bits - barrier. So the
+///   file never points at anything that is not there, and reads through this object see every write at once.
+/// * The footer always exists. Before a block is put where the footer is, a second footer is written further out, with
+///   room for several blocks in front of it, and a barrier waits for it. Each time, the entries of the blocks already
+///   written go out too, so at most kReservedBlocks blocks ever wait for a flush. Unused room is a hole in the file
+///   (it takes no place on the host's disk) and is cut off when the object is destroyed.
+/// * The copy of the footer at the start of the file is never touched.
+///
+/// The destructor flushes and cuts; it can only log a failure, so call flush() first where it matters. Data that was
+/// written but not flushed is lost if the process is killed: an owner should flush when the disk has been idle for a
+/// moment, for guests that never ask for it.
+///
+/// New blocks get a bitmap of ones, as their other sectors are zeros; writing zeros to a missing block does nothing.
+/// If the file was laid out for disks with 4 KiB sectors (its size is a multiple of 4096), new blocks keep to that.
+class DynamicDisk final : public Image {
+  public:
+    /// Blocks for which room is made at once.
+    static constexpr std::uint32_t kReservedBlocks = 8;
+
+    /// `footer` is what the file says of itself, already checked, and `footer_offset` where it stands at the end of
+    /// the file (the file's size, if it is missing there). For ReadWrite the whole table is checked: Corrupt when a
+    /// block lies outside the file or on another one. For ReadOnly such blocks only fail when they are read.
+    static Result<std::unique_ptr<DynamicDisk>> open(std::unique_ptr<File> file, const Footer& footer,
+                                                     std::uint64_t footer_offset, OpenMode mode);
+    ~DynamicDisk() override;
+
+    const Footer& footer() const override { return footer_; }
+    const DynamicHeader& header() const { return header_; }
+    std::uint64_t sectors() const override { return footer_.current_size / kSectorSize; }
+    bool read_only() const override { return mode_ == OpenMode::ReadOnly; }
+
+    using BlockDevice::read;
+    using BlockDevice::write;
+    Status read(std::uint64_t sector, std::span<const Buffer> buffers) override;
+    Status write(std::uint64_t sector, std::span<const ConstBuffer> buffers) override;
+    Status flush() override;
+    /// Does nothing: the sectors keep their contents.
+    Status discard(std::uint64_t sector, std::uint64_t count) override;
+
+  private:
+    DynamicDisk(std::unique_ptr<File> file, const Footer& footer, const DynamicHeader& header, BlockTable table,
+                std::uint64_t footer_offset, std::uint64_t file_size, OpenMode mode);
+
+    Status check_table();
+    Status read_block(std::uint32_t block, std::uint32_t first, std::uint32_t count, std::span<const Buffer> pieces);
+    Status write_block(std::uint32_t block, std::uint32_t first, std::uint32_t count,
+                       std::span<const ConstBuffer> pieces);
+    Status write_new_block(std::uint32_t block, std::uint32_t first, std::span<const ConstBuffer> pieces);
+    Status zero_stale_bytes(std::uint64_t start, std::uint64_t end);
+    Status make_room();
+    Status write_metadata();
+    Status cut_unused_room();
+
+    std::uint64_t block_place(std::uint64_t end) const;
+    std::uint64_t footer_place(std::uint64_t end) const;
+    std::uint64_t bitmap_offset(std::uint32_t block) const;
+    std::uint64_t slot_bytes() const { return std::uint64_t{bitmap_bytes(header_.block_size)} + header_.block_size; }
+    std::uint32_t sectors_per_block() const { return header_.block_size / kSectorSize; }
+
+    std::unique_ptr<File> file_;
+    Footer footer_;
+    DynamicHeader header_;
+    OpenMode mode_;
+    BlockTable table_;
+    SectorBitmaps bitmaps_;
+    std::uint64_t footer_offset_;  ///< where the last footer is: everything else ends before it
+    std::uint64_t blocks_end_;     ///< end of the last block: where the next can begin
+    std::uint64_t stale_end_;      ///< from here on the file has never held anything but footers
+    std::uint32_t unallocated_ = 0;
+    bool aligned_;           ///< data of new blocks begins at multiples of 4096
+    bool has_room_ = false;  ///< make_room() has moved the footer since the file was opened
+    bool changed_ = false;   ///< something was written since the last flush
+};
+
+}  // namespace vpc::disk::vhd

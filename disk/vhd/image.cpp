@@ -1,0 +1,13 @@
+#include "disk/vhd/image.h"
+
+#include "disk/vhd/geometry.h"
+
+namespace vpc::disk::vhd {
+
+Geometry Image::geometry() const {
+    const Geometry& stored = footer().disk_geometry;
+    const std::uint64_t reached = sectors_in(stored);
+    return reached > 0 && reached <= sectors() ? stored : geometry_for(sectors());
+}
+
+}  // namespace vpc::disk::vhd

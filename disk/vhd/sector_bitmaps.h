@@ -1,0 +1,53 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "disk/file.h"
+
+namespace vpc::disk::vhd {
+
+/// The bitmaps in front of a dynamic disk's blocks: which sectors were ever written. Read when first needed; blocks
+/// whose bits are all set, which is nearly every block of nearly every image, cost one bit of memory afterwards.
+/// Changes stay in memory until write_dirty().
+class SectorBitmaps {
+  public:
+    SectorBitmaps(std::uint32_t blocks, std::uint32_t sectors_per_block);
+
+    /// Sectors of a block that are alike.
+    struct Run {
+        bool present = false;
+        std::uint32_t count = 0;
+    };
+
+    /// The run that begins at `first`, cut off after `limit` sectors. The block's bitmap lies at byte `offset`.
+    Result<Run> run_at(File& file, std::uint32_t block, std::uint64_t offset, std::uint32_t first, std::uint32_t limit);
+    /// Sets `count` bits from `first` on.
+    Status mark_present(File& file, std::uint32_t block, std::uint64_t offset, std::uint32_t first,
+                        std::uint32_t count);
+    /// This block's bitmap is known to hold ones only.
+    void mark_full(std::uint32_t block) { full_[block] = true; }
+
+    /// Bitmaps with changes. They are held in memory until they have been written, so the owner keeps this small.
+    std::size_t dirty() const { return dirty_; }
+    /// Writes all changed bitmaps. What fails stays to be written.
+    Status write_dirty(File& file);
+
+  private:
+    struct Bitmap {
+        std::uint64_t offset = 0;
+        std::vector<std::uint8_t> bytes;
+        bool dirty = false;
+    };
+
+    Result<Bitmap*> load(File& file, std::uint32_t block, std::uint64_t offset);
+    bool is_full(const Bitmap& bitmap) const;
+
+    std::uint32_t sectors_per_block_;
+    std::vector<bool> full_;
+    std::unordered_map<std::uint32_t, Bitmap> loaded_;
+    std::size_t dirty_ = 0;
+};
+
+}  // namespace vpc::disk::vhd

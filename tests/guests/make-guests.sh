@@ -1,0 +1,234 @@
+#!/usr/bin/env bash
+# Builds real guests out of Debian 12's own packages.
+#
+#     make-guests.sh OUTDIR [guest...]
+#
+# Guests: linux (disk, VHDs, CD, kernel and initramfs), memtest, grub, invaders, ipxe, installer, cpubench, tiny.
+# Default: those the tests use. A guest that is newer than what it is made of is not built again.
+#
+# Needs the host tools that `setup.sh install --guests` installs, and neither root nor any change to the machine's apt:
+# packages come through a private apt configuration below OUTDIR/apt, from the archive the machine itself uses, always
+# from the same suite, so that guests are the same everywhere. They are unpacked, never installed, and kept in
+# OUTDIR/debs, so that later runs need no network. README.md beside this file says what each guest prints.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../../third_party/debian/apt.sh"
+suite=bookworm
+known=(linux memtest grub invaders ipxe installer cpubench tiny)
+
+if [ $# -eq 0 ] || [ "$1" = --help ]; then
+    sed -n '2,13s/^# \{0,1\}//p' "$0"
+    exit $(($# == 0 ? 2 : 0))
+fi
+out=$(mkdir -p "$1" && cd "$1" && pwd)
+shift
+want=("$@")
+[ ${#want[@]} -gt 0 ] || want=(linux memtest grub cpubench tiny)
+for guest in "${want[@]}"; do
+    [[ " ${known[*]} " == *" $guest "* ]] || { echo "make-guests.sh: no guest '$guest'; there are: ${known[*]}" >&2; exit 2; }
+done
+for tool in nasm syslinux mkfs.vfat mcopy xorriso cpio sfdisk qemu-img python3 gcc; do
+    PATH=$PATH:/sbin:/usr/sbin command -v "$tool" >/dev/null ||
+        { echo "make-guests.sh: '$tool' is missing: run ./setup.sh install --guests" >&2; exit 1; }
+done
+export MTOOLS_SKIP_CHECK=1 PATH=$PATH:/sbin:/usr/sbin
+
+# --- packages ---------------------------------------------------------------------------------------------------------
+
+private_apt() { # private_apt COMMAND ARGUMENT...: apt with its own lists and sources, for i386
+    local command=$1 a=$out/apt
+    shift
+    "$command" -o Dir::State="$a/state" -o Dir::State::status="$a/status" -o Dir::Cache="$a/cache" \
+        -o Dir::Etc::sourcelist="$a/sources.list" -o Dir::Etc::sourceparts="$a/none" -o Dir::Etc::preferences="$a/none" \
+        -o Dir::Etc::preferencesparts="$a/none" -o APT::Architecture=i386 -o APT::Architectures::=i386 \
+        -o APT::Sandbox::User="$(id -un)" -o Acquire::Languages=none -o Acquire::Retries=3 -o APT::Get::List-Cleanup=0 "$@"
+}
+lists_ready=
+fetch_lists() {
+    [ -z "$lists_ready" ] || return 0
+    local archive keyring
+    archive=$(debian_archive)
+    keyring=$(debian_archive_keyring)
+    [ -n "$archive" ] || { echo "make-guests.sh: apt names no Debian archive for this machine's release" >&2; exit 1; }
+    mkdir -p "$out/apt/state/lists/partial" "$out/apt/cache/archives/partial" "$out/apt/none"
+    : >"$out/apt/status"
+    echo "deb [arch=i386${keyring:+ signed-by=$keyring}] $archive $suite main" >"$out/apt/sources.list"
+    retry 6 private_apt apt-get update -qq || [ -n "$(private_apt apt-cache search --names-only '^busybox-static$')" ] ||
+        { echo "make-guests.sh: the package lists of $suite cannot be fetched; try again in a few minutes" >&2; exit 1; }
+    lists_ready=1
+}
+unpack() { # unpack PACKAGE...: fetches and extracts to $out/x/PACKAGE
+    mkdir -p "$out/debs" "$out/x"
+    local package deb
+    for package in "$@"; do
+        [ -d "$out/x/$package" ] && continue
+        deb=$(find "$out/debs" -name "${package}_*.deb" | sort | tail -n 1)
+        if [ -z "$deb" ]; then
+            fetch_lists
+            (cd "$out/debs" && retry 3 private_apt apt-get download -qq "$package" >/dev/null)
+            deb=$(find "$out/debs" -name "${package}_*.deb" | sort | tail -n 1)
+        fi
+        rm -rf "$out/x/$package.part"
+        dpkg-deb -x "$deb" "$out/x/$package.part"
+        mv "$out/x/$package.part" "$out/x/$package"
+    done
+}
+kernel_package() { # the newest kernel below $out/debs, or the one the archive recommends
+    local kept
+    kept=$(find "$out/debs" -name 'linux-image-*-686_*.deb' 2>/dev/null | sort -V | tail -n 1)
+    if [ -n "$kept" ]; then
+        basename "${kept%%_*}"
+    else
+        fetch_lists
+        private_apt apt-cache depends linux-image-686 | sed -n 's/.*Depends: \(linux-image-[^:]*-686\).*/\1/p' | head -n 1
+    fi
+}
+
+# --- disks ------------------------------------------------------------------------------------------------------------
+
+disk() { # disk FILE MIB: MBR, one active FAT16 partition at 1 MiB, 4 MiB of raw space as partition 2
+    local file=$1 mib=$2 fat=$((($2 - 1 - 4) * 2048))
+    rm -f "$file"
+    truncate -s "${mib}M" "$file"
+    printf 'label-id: 0x56504321\n2048,%d,6,*\n%d,8192,da\n' $fat $((2048 + fat)) | sfdisk -q "$file"
+    mkfs.vfat --invariant -F16 -n GUEST -h 2048 --offset 2048 "$file" $((fat / 2)) >/dev/null 2>&1
+}
+sysdisk() { # sysdisk FILE MIB CONFIGURATION FILE...: such a disk with syslinux
+    local file=$1 mib=$2 configuration=$3 each
+    shift 3
+    disk "$file.part" "$mib"
+    dd if=/usr/lib/syslinux/mbr/mbr.bin of="$file.part" bs=440 count=1 conv=notrunc status=none
+    for each in "$@"; do mcopy -o -i "$file.part@@1M" "${each%%=*}" "::${each#*=}"; done
+    mcopy -o -i "$file.part@@1M" - ::syslinux.cfg <<<"$configuration"
+    syslinux --install -t 1048576 "$file.part"
+    mv "$file.part" "$file"
+}
+current() { # current TARGET SOURCE...: the target exists and no source, nor this script, is newer
+    local target=$1 each
+    shift
+    [ -e "$target" ] || return 1
+    for each in "${BASH_SOURCE[0]}" "$@"; do [ ! "$each" -nt "$target" ] || return 1; done
+}
+
+# --- guests -----------------------------------------------------------------------------------------------------------
+
+linux() { # Debian's 686 kernel and busybox: kernel and initramfs, MBR disk with syslinux, the same as VHDs, bootable CD
+    current "$out/linux-fixed.vhd" "$here"/linux/* && return
+    local kernel version modules work=$out/work-linux
+    kernel=$(kernel_package)
+    version=${kernel#linux-image-}
+    unpack "$kernel" busybox-static
+    modules=$out/x/$kernel/lib/modules/$version/kernel
+    rm -rf "$work"
+    mkdir -p "$work"/root/{bin,sbin,proc,sys,dev,mnt,tmp,lib/modules,etc} "$work/iso/isolinux"
+    cp "$out/x/$kernel/boot/vmlinuz-$version" "$out/vmlinuz"
+    cp "$out/x/busybox-static/bin/busybox" "$work/root/bin/"
+    gcc -m32 -O2 -w -march=i686 -mfpmath=387 -static -fno-pie -no-pie "$here/linux/gbench.c" -o "$work/root/bin/gbench" -lm
+    strip "$work/root/bin/gbench"
+    cp "$work/root/bin/gbench" "$out/gbench"
+    local module
+    for module in lib/crc64 crypto/crct10dif_common crypto/crct10dif_generic crypto/crc64_rocksoft_generic lib/crc64-rocksoft \
+        lib/crc-t10dif block/t10-pi drivers/scsi/scsi_common drivers/scsi/scsi_mod drivers/scsi/sd_mod drivers/ata/libata \
+        drivers/ata/ata_piix drivers/ata/ata_generic drivers/cdrom/cdrom drivers/scsi/sr_mod crypto/crc32c_generic lib/libcrc32c \
+        fs/mbcache fs/jbd2/jbd2 lib/crc16 fs/ext4/ext4 fs/fat/fat fs/fat/vfat fs/nls/nls_cp437 fs/nls/nls_ascii fs/isofs/isofs \
+        drivers/block/floppy; do
+        if [ -f "$modules/$module.ko" ]; then cp "$modules/$module.ko" "$work/root/lib/modules/"; fi
+    done
+    install -m755 "$here/linux/init" "$work/root/init"
+    (cd "$work/root" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) | gzip -9n >"$out/initramfs.gz"
+    python3 -c '
+import sys
+state, out = 1, bytearray()
+for _ in range(2 * 1024 * 1024):
+    state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
+    out += state.to_bytes(4, "little")
+sys.stdout.buffer.write(out)' >"$work/data8.bin"
+    md5sum "$work/data8.bin" | cut -d' ' -f1 >"$out/data8.md5"
+    local configuration='SERIAL 0 115200
+PROMPT 0
+TIMEOUT 1
+DEFAULT linux
+LABEL linux
+ KERNEL vmlinuz
+ INITRD initrd.gz
+ APPEND console=tty0 console=ttyS0,115200 panic=-1 disk=sda'
+    sysdisk "$out/linux.img" 64 "$configuration" "$out/vmlinuz=vmlinuz" "$out/initramfs.gz=initrd.gz" "$work/data8.bin=data8.bin"
+    cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/iso/isolinux/"
+    cp "$out/vmlinuz" "$work/iso/vmlinuz"
+    cp "$out/initramfs.gz" "$work/iso/initrd.gz"
+    sed 's#KERNEL vmlinuz#KERNEL /vmlinuz#; s#INITRD initrd#INITRD /initrd#; s/disk=sda/disk=sr0/' <<<"$configuration" >"$work/iso/isolinux/isolinux.cfg"
+    xorriso -as mkisofs -quiet -o "$out/linux.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \
+        -boot-load-size 4 -boot-info-table -V LINUXISO "$work/iso" 2>/dev/null
+    qemu-img convert -f raw -O vpc -o subformat=dynamic "$out/linux.img" "$out/linux-dynamic.vhd"
+    qemu-img convert -f raw -O vpc -o subformat=fixed,force_size=on "$out/linux.img" "$out/linux-fixed.vhd"
+    rm -rf "$work"
+}
+memtest() {
+    current "$out/memtest.img" && return
+    unpack memtest86+
+    local name
+    for name in memtest86+ia32.bin memtest86+ia32.iso; do
+        find "$out/x/memtest86+" -name "$name" -exec cp {} "$out/" \;
+    done
+    sysdisk "$out/memtest.img" 32 'PROMPT 0
+TIMEOUT 1
+DEFAULT memtest
+LABEL memtest
+ LINUX memtest
+ APPEND console=ttyS0,115200' "$out/memtest86+ia32.bin=memtest"
+}
+grub() {
+    current "$out/grub-rescue-usb.img" && return
+    unpack grub-rescue-pc
+    cp "$out"/x/grub-rescue-pc/usr/lib/grub-rescue/grub-rescue-{floppy.img,cdrom.iso,usb.img} "$out/"
+    truncate -s 1474560 "$out/grub-rescue-floppy.img"
+}
+invaders() {
+    current "$out/invaders.img" && return
+    unpack grub-invaders
+    sysdisk "$out/invaders.img" 32 'PROMPT 0
+TIMEOUT 1
+DEFAULT invaders
+LABEL invaders
+ KERNEL mboot.c32
+ APPEND invaders.exec' "$out/x/grub-invaders/boot/invaders.exec=invaders.exec" \
+        /usr/lib/syslinux/modules/bios/mboot.c32=mboot.c32 /usr/lib/syslinux/modules/bios/libcom32.c32=libcom32.c32
+}
+ipxe() {
+    current "$out/ipxe.iso" && return
+    unpack ipxe
+    cp "$out/x/ipxe/usr/lib/ipxe/ipxe.iso" "$out/"
+}
+installer() {
+    current "$out/installer.img" && return
+    unpack debian-installer-12-netboot-i386
+    local images=$out/x/debian-installer-12-netboot-i386/usr/lib/debian-installer/images/12/i386
+    cp "$images/text/debian-installer/i386/linux" "$out/di-linux"
+    cp "$images/text/debian-installer/i386/initrd.gz" "$out/di-text-initrd.gz"
+    cp "$images/gtk/debian-installer/i386/initrd.gz" "$out/di-gtk-initrd.gz"
+    sysdisk "$out/installer.img" 96 'PROMPT 0
+TIMEOUT 1
+DEFAULT installer
+LABEL installer
+ KERNEL linux
+ INITRD initrd.gz
+ APPEND vga=788 priority=low' "$out/di-linux=linux" "$out/di-text-initrd.gz=initrd.gz"
+}
+cpubench() {
+    current "$out/cpubench-hd.img" "$here"/cpu_bench/* || sh "$here/cpu_bench/mkimg.sh" "$out"
+}
+tiny() { # boot sectors of our own, each the first sector of a 1 MiB disk
+    local source name
+    for source in "$here"/tiny/*.asm; do
+        name=$(basename "$source" .asm)
+        current "$out/$name.img" "$source" && continue
+        nasm -f bin -I "$here/tiny/" "$source" -o "$out/$name.img.part"
+        truncate -s 1M "$out/$name.img.part"
+        mv "$out/$name.img.part" "$out/$name.img"
+    done
+}
+
+for guest in "${want[@]}"; do
+    echo "guest $guest"
+    "$guest"
+done
