@@ -40,7 +40,7 @@ class AtaChannel : private AtaHost {
     void dma_started();
     void reset();
     /// Fields of the channel and its devices, for the host adapter's section. After loading the adapter drives its
-    /// line from interrupt_level() and then calls resume().
+    /// line from interrupt_level() and then calls resume(), or reset() when the load was refused.
     void serialize(StateStream& stream);
     void resume();
     bool interrupt_level() const { return interrupt_level_; }

@@ -153,7 +153,8 @@ class AtaDevice {
     /// The bus master is running; go on with a DMA transfer that waited for it.
     virtual void continue_dma() = 0;
     virtual DriveStatistics statistics() const = 0;
-    /// Fields of the device, inside the channel's section. Loading leaves it at rest until resume().
+    /// Fields of the device, inside the channel's section. Loading leaves it at rest until resume(), or, when the load
+    /// is refused, until hardware_reset().
     virtual void serialize(StateStream& stream) = 0;
     /// Everything is loaded: submits unfinished work again.
     virtual void resume() = 0;

@@ -111,7 +111,6 @@ class AtaDisk : public AtaDevice {
     void fail_piece();
     void cancel();
     void power_on_settings();
-    void serialize_fields(StateStream& stream);
     bool settings_are_sane() const;
     bool transfer_is_sane(Phase phase) const;
     std::span<std::uint8_t> piece_bytes(std::size_t from, std::size_t to) {

@@ -217,20 +217,9 @@ void AtaDisk::pump_dma_out() {
 // ---- saved states --------------------------------------------------------------------------------------------------
 
 void AtaDisk::serialize(StateStream& stream) {
-    if (!stream.loading()) {
-        serialize_fields(stream);
-        return;
-    }
-    try {
+    if (stream.loading()) {
         cancel();
-        serialize_fields(stream);
-    } catch (const StateError&) {
-        hardware_reset();
-        throw;
     }
-}
-
-void AtaDisk::serialize_fields(StateStream& stream) {
     std::uint64_t sectors = total_sectors_;
     stream.field(sectors);
     if (sectors != total_sectors_) {
@@ -251,7 +240,7 @@ void AtaDisk::serialize_fields(StateStream& stream) {
     stream.field(power_);
     stream.field(power_afterwards_);
     stream.field(addressing_);
-    if (!settings_are_sane()) {
+    if (stream.loading() && !settings_are_sane()) {
         stream.refuse("a drive's settings are out of range");
     }
 

@@ -34,7 +34,7 @@ namespace vpc::devices {
 
 /// What a board is built from.
 struct BoardConfiguration {
-    static constexpr std::uint64_t kMinimumMemory = 1;     ///< MiB
+    static constexpr std::uint64_t kMinimumMemory = 4;     ///< MiB
     static constexpr std::uint64_t kMaximumMemory = 3584;  ///< MiB: SeaBIOS places PCI memory at E0000000h
 
     std::uint64_t memory = 128;  ///< MiB

@@ -151,8 +151,8 @@ void Piix4BusMaster::serialize(StateStream& stream) {
     status_ &= kActive | kDmaError | kInterrupt | kDriveCapable;
     table_ &= ~3u;
     descriptor_ &= ~3u;
-    if (remaining_ > kRegionSize || address_ > 0x100000000) {
-        remaining_ = 0;
+    if (stream.loading() && (remaining_ > kRegionSize || address_ > 0x100000000)) {
+        reset();
         stream.refuse("a bus master's region is out of range");
     }
 }

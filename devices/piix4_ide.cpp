@@ -136,23 +136,29 @@ void Piix4Ide::start_waiting(unsigned channel) {
 }
 
 void Piix4Ide::serialize(StateStream& stream) {
-    if (stream.loading()) {  // nothing may move while the parts are of different times
-        for (Piix4BusMaster& master : masters_) {
-            master.reset();
-        }
-    }
-    stream.section(name(), kStateVersion, [&] {
+    const auto fields = [&] {
         serialize_config(stream);
         for (unsigned i = 0; i < kChannels; ++i) {
             channels_[i]->serialize(stream);
             masters_[i].serialize(stream);
         }
-    });
-    if (stream.loading()) {
-        for (unsigned i = 0; i < kChannels; ++i) {
-            interrupts_[i].set(channels_[i]->interrupt_level());
-            channels_[i]->resume();
-        }
+    };
+    if (!stream.loading()) {
+        stream.section(name(), kStateVersion, fields);
+        return;
+    }
+    for (Piix4BusMaster& master : masters_) {
+        master.reset();  // nothing may move while the parts are of different times
+    }
+    try {
+        stream.section(name(), kStateVersion, fields);
+    } catch (const StateError&) {
+        reset();
+        throw;
+    }
+    for (unsigned i = 0; i < kChannels; ++i) {
+        interrupts_[i].set(channels_[i]->interrupt_level());
+        channels_[i]->resume();
     }
 }
 

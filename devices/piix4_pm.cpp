@@ -382,7 +382,7 @@ void Piix4Pm::serialize(StateStream& stream) {
         stream.field(smbus_block_);
         stream.field(smbus_block_index_);
         smbus_block_index_ %= kSmbusBlock;
-        if (overflow_seen_ < 0 || overflow_seen_ > std::int64_t{1} << 30) {
+        if (stream.loading() && (overflow_seen_ < 0 || overflow_seen_ > std::int64_t{1} << 30)) {
             overflow_seen_ = 0;
             stream.refuse("the timer's overflow count is out of range");
         }

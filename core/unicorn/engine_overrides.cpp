@@ -35,7 +35,7 @@ struct Originals {
     EnvFunction* wrmsr;
     void (*sysenter)(void*, int);
     int (*breakpoint_insert)(void*, std::uint64_t, int, void**);
-    void (*check_exit_request)(void*);
+    void* (*tb_gen_code)(void*, std::uint64_t, std::uint64_t, std::uint32_t, int);
 };
 
 template <typename Pointer>
@@ -69,7 +69,7 @@ Originals resolve_originals() {
     resolve(all.wrmsr, "helper_wrmsr_x86_64");
     resolve(all.sysenter, "helper_sysenter_x86_64");
     resolve(all.breakpoint_insert, "cpu_breakpoint_insert_x86_64");
-    resolve(all.check_exit_request, "check_exit_request_x86_64");
+    resolve(all.tb_gen_code, "tb_gen_code_x86_64");
     return all;
 }
 
@@ -276,7 +276,18 @@ VPC_OVERRIDE void helper_hlt_x86_64(void* env, int length) {
     return original.hlt(env, length);
 }
 
-// Override 7. SYSENTER, which the engine leaves to a hook, and the FERR# pin.
+// Override 7. The engine does not survive a translation buffer that fills up during a run: it goes on to link blocks
+// that are gone. Watching where blocks are put, the CPU empties the buffer in time, between two runs.
+VPC_OVERRIDE void* tb_gen_code_x86_64(void* cpu, std::uint64_t pc, std::uint64_t cs_base, std::uint32_t flags,
+                                      int cflags) {
+    void* block = original.tb_gen_code(cpu, pc, cs_base, flags, cflags);
+    if (current != nullptr) {
+        current->block_translated(block);
+    }
+    return block;
+}
+
+// Override 8. SYSENTER, which the engine leaves to a hook, and the FERR# pin.
 VPC_OVERRIDE void helper_sysenter_x86_64(void* env, int length) {
     if (current == nullptr) {
         original.sysenter(env, length);

@@ -13,6 +13,8 @@ constexpr std::uint64_t kNever = ~std::uint64_t{0};  // no end address: see uc_c
 
 // The engine's default of 1 GiB fills the host's memory on long runs, and is cleared whole when it is full.
 constexpr std::uint32_t kTranslationBuffer = 64u << 20;
+// Emptied when less than this is left: many times what the block translated meanwhile can need.
+constexpr std::uint32_t kTranslationReserve = 4u << 20;
 
 constexpr auto kDebug = static_cast<std::uint8_t>(Vector::Debug);
 constexpr auto kInvalidOpcode = static_cast<std::uint8_t>(Vector::InvalidOpcode);
@@ -237,9 +239,14 @@ CpuExit UnicornCpu::run() {
         if (stop_requested_.exchange(false)) {
             return CpuExit::Stopped;
         }
-        deliverable_ = interrupt_pending && can_take_interrupt();
-        if (deliverable_) {
+        if (interrupt_pending && can_take_interrupt()) {
             return CpuExit::Stopped;
+        }
+        if (buffer_nearly_full_) {
+            uc_ctl_flush_tb(uc_);
+            code_pages.reset();
+            buffer_nearly_full_ = false;
+            first_block_ = 0;
         }
         const bool stepped = step_over_shadow();
         running_ = true;
@@ -398,6 +405,17 @@ void UnicornCpu::set_interrupt_request(bool asserted) {
         if ((session->system_flags() & eflags::kInterrupt) != 0) {
             stop_engine();
         }
+    }
+}
+
+void UnicornCpu::block_translated(const void* block) {
+    const auto address = reinterpret_cast<std::uintptr_t>(block);
+    if (first_block_ == 0 || address < first_block_) {
+        first_block_ = address;
+    }
+    if (!buffer_nearly_full_ && address - first_block_ > kTranslationBuffer - kTranslationReserve) {
+        buffer_nearly_full_ = true;
+        stop_engine();
     }
 }
 

@@ -62,6 +62,7 @@ class UnicornCpu final : public Cpu, public OverrideClient {
     bool sysenter(void* env) override;
     void interrupt_window_may_open() override;
     void halt() override { halt_executed_ = true; }
+    void block_translated(const void* block) override;
     void check_floating_point_error(void* env) override;
 
     void deliver(EngineState& state, const Event& event);
@@ -87,7 +88,8 @@ class UnicornCpu final : public Cpu, public OverrideClient {
     bool invalid_instruction_ = false;
     bool shutdown_ = false;
     bool stepping_ = false;
-    bool deliverable_ = false;
+    std::uintptr_t first_block_ = 0;  // where the translation buffer begins, as far as seen; 0: empty
+    bool buffer_nearly_full_ = false;
     std::uint64_t time_stamp_offset_ = 0;
     CpuStatistics statistics_;
     std::string failure_;

@@ -5,11 +5,14 @@
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "disk/guest_view.h"
 #include "disk/log.h"
 #include "disk/open_image.h"
+#include "tests/disk/image_builder.h"
 #include "tests/disk/memory_file.h"
 
 namespace {
@@ -67,11 +70,75 @@ void write_and_check(const std::shared_ptr<testing::MemoryContents>& contents) {
     }
 }
 
+/// Makes the checksums right, so that what the fields say is looked at.
+void repair_checksums(std::vector<std::uint8_t>& image) {
+    const auto rewrite = [&image](std::size_t offset, std::size_t size, auto parse) {
+        if (offset <= image.size() && size <= image.size() - offset) {
+            const auto bytes = vhd::serialise(parse(std::span(image).subspan(offset, size)));
+            std::copy(bytes.begin(), bytes.end(), image.begin() + static_cast<std::ptrdiff_t>(offset));
+        }
+    };
+    rewrite(512, vhd::kDynamicHeaderSize, vhd::parse_dynamic_header);
+    rewrite(0, vhd::kFooterSize, vhd::parse_footer);
+    if (image.size() >= 1024) {
+        rewrite(image.size() - vhd::kFooterSize, vhd::kFooterSize, vhd::parse_footer);
+    }
+}
+
+/// The input's first byte chooses an image, or that the rest is one; the rest changes it: two bytes of offset, one of
+/// length, then so many bytes, again and again. Offsets count from the start for even, from the end for odd changes.
+std::vector<std::uint8_t> image_from(std::span<const std::uint8_t> input) {
+    if (input.empty()) {
+        return {};
+    }
+    const std::uint8_t choice = input[0];
+    input = input.subspan(1);
+    std::vector<std::uint8_t> image;
+    switch (choice % 8) {
+        case 0:
+            return {input.begin(), input.end()};
+        case 1:
+            image = testing::build_fixed(4);
+            break;
+        case 2:
+            image = testing::build_dynamic({.sectors = 40, .blocks = {{2}, {0, 0x55}}, .unwritten_byte = 0xEE});
+            break;
+        case 3:
+            image = testing::build_dynamic({.sectors = 40, .aligned = true, .blocks = {{2}, {0, 0x55}}});
+            break;
+        case 4:
+            image = testing::build_dynamic({.sectors = 6, .block_size = 512, .blocks = {{2}, {0}}});
+            break;
+        case 5:
+            image = testing::build_dynamic({.sectors = 1 << 22, .block_size = 0x1000000});
+            break;
+        case 6:
+            image = testing::build_dynamic({.sectors = 40, .blocks = {{2}, {0, 0x55}}});
+            image.resize(image.size() + 1024);
+            break;
+        default:
+            image = testing::build_dynamic({.sectors = 40, .blocks = {{1}}});
+            image.pop_back();
+            break;
+    }
+    for (bool from_end = false; input.size() > 3; from_end = !from_end) {
+        const std::size_t offset = (std::size_t{input[0]} << 8 | input[1]) % image.size();
+        const std::size_t place = from_end ? image.size() - 1 - offset : offset;
+        const std::size_t length = std::min<std::size_t>({input[2] % 16u, input.size() - 3, image.size() - place});
+        std::copy_n(input.begin() + 3, length, image.begin() + static_cast<std::ptrdiff_t>(place));
+        input = input.subspan(3 + length);
+    }
+    if (choice < 0xC0) {
+        repair_checksums(image);
+    }
+    return image;
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     log().set_level(spdlog::level::off);
-    const auto contents = testing::MemoryContents::of({data, size});
+    const auto contents = testing::MemoryContents::of(image_from({data, size}));
     contents->max_pages = contents->pages.size() + 4096;
     if (auto device = open_image(std::make_unique<testing::MemoryFile>(contents), OpenMode::ReadOnly)) {
         read_everywhere(**device);

@@ -1,1 +1,60 @@
-int main() { return 0; }
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+
+#include "core/cpu.h"
+#include "core/log.h"
+#include "ui/cli/exit_status.h"
+#include "ui/cli/run_command.h"
+#include "ui/cli/run_options.h"
+
+namespace {
+
+std::string version_text() {
+    std::string text = "vpc " VPC_VERSION "\n";
+    if (const auto engine = vpc::cpu_engine_info()) {
+        text += "CPU: " + engine->name + "; overrides active: " + engine->overrides;
+    } else {
+        text += "CPU: " + engine.error();
+    }
+    return text;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    using namespace vpc::cli;
+    CLI::App app{"An x86 PC for old machines, scripts and programs."};
+    app.name("vpc");
+    app.require_subcommand(1);
+    app.fallthrough(false);
+    app.set_version_flag("--version", version_text, "print the versions of this program and its CPU engine");
+    app.add_option_function<std::string>(
+           "--log",
+           [](const std::string& level) {
+               if (!vpc::set_log_level(level)) {
+                   throw CLI::ValidationError(
+                       "--log", "'" + level + "' is none of trace, debug, info, warning, error, off");
+               }
+           },
+           "how much to log on stderr: trace, debug, info, warning, error or off")
+        ->type_name("LEVEL")
+        ->default_str("warning");
+
+    RunOptions run_options;
+    CLI::App* run = app.add_subcommand("run", "run a machine in the foreground");
+    run->footer(
+        "Ends with status 0 when the guest switches itself off or an --until option matches, 1 on failure,\n"
+        "2 on wrong usage, 124 at the time limit, 130 when interrupted by Ctrl-C.");
+    add_run_options(*run, run_options);
+
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& wanted) {  // --help, --version
+        return app.exit(wanted);
+    } catch (const CLI::ParseError& error) {
+        std::fprintf(stderr, "vpc: %s (see vpc --help)\n", error.what());
+        return kUsage;
+    }
+    return run_machine(run_options);
+}

@@ -1,0 +1,75 @@
+#pragma once
+#include <array>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/virtual_clock.h"
+#include "ui/cli/exit_status.h"
+#include "ui/cli/key_script.h"
+#include "ui/cli/line_matcher.h"
+#include "ui/cli/run_options.h"
+#include "ui/cli/serial_backend.h"
+
+namespace vpc::devices {
+class Board;
+struct BoardConfiguration;
+}  // namespace vpc::devices
+
+namespace vpc::cli {
+
+/// Runs a machine on a thread of its own and watches it from the caller's: time limit, expected output, typed keys,
+/// signals. One use: prepare, connect, run.
+class MachineRunner {
+  public:
+    MachineRunner();
+    ~MachineRunner();
+    MachineRunner(const MachineRunner&) = delete;
+    MachineRunner& operator=(const MachineRunner&) = delete;
+
+    /// Checks and keeps what the options say. Returns one line about a malformed one, or an empty string.
+    std::string prepare(const RunOptions& options);
+    /// Opens the serial back ends and puts them into the configuration. Returns one line on failure.
+    std::string connect(devices::BoardConfiguration& configuration);
+
+    struct Outcome {
+        ExitStatus status = kDone;
+        std::string reason;   ///< "power off", "serial match", "screen match", "time limit", "interrupt", "failure"
+        std::string problem;  ///< one line for people, when something is to be said
+        Nanoseconds wall_time = 0;
+    };
+    /// Blocks until the machine has stopped. SIGINT, SIGTERM and SIGHUP stop it meanwhile.
+    Outcome run(devices::Board& board);
+
+  private:
+    void connect_receivers(devices::Board& board);
+    void guest_sent(std::size_t port, std::uint8_t byte);
+    void look_at_screen(devices::Board& board);
+    void type_keys(devices::Board& board, Nanoseconds now);
+    void end(devices::Board& board, ExitStatus status, const char* reason);
+
+    RunOptions options_;
+    std::optional<LineMatcher> until_serial_;
+    std::optional<LineMatcher> until_screen_;
+    std::vector<KeyStep> keys_;
+
+    std::array<std::unique_ptr<SerialBackend>, 2> serial_;
+    devices::Board* board_ = nullptr;
+
+    // Machine's thread only.
+    std::array<std::vector<std::uint8_t>, 2> incoming_;  // bytes for a UART that has no room
+    std::uint64_t seen_generation_ = 0;
+    std::size_t next_key_ = 0;
+    Nanoseconds next_key_at_ = 0;
+
+    std::mutex mutex_;
+    std::condition_variable ended_;
+    bool stopped_ = false;            // Board::run has come back
+    std::optional<Outcome> outcome_;  // the first reason to end wins
+};
+
+}  // namespace vpc::cli

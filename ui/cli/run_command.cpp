@@ -1,0 +1,154 @@
+#include "ui/cli/run_command.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <ctime>
+
+#include "core/log.h"
+#include "devices/board.h"
+#include "disk/undo_overlay.h"
+#include "ui/cli/firmware.h"
+#include "ui/cli/machine_runner.h"
+#include "ui/cli/png_writer.h"
+#include "ui/cli/run_statistics.h"
+
+namespace vpc::cli {
+namespace {
+
+using Problem = std::string;  // one line for people; empty: none
+
+Problem open_disks(const RunOptions& options, devices::BoardConfiguration& configuration) {
+    for (std::size_t i = 0; i < options.disks.size(); ++i) {
+        if (options.disks[i].empty()) {
+            continue;
+        }
+        const disk::OpenMode mode = options.undo ? disk::OpenMode::ReadOnly : disk::OpenMode::ReadWrite;
+        disk::Result<std::unique_ptr<disk::BlockDevice>> image = disk::open_image(options.disks[i], mode);
+        if (image && options.undo) {
+            image = disk::discard_changes(std::move(*image));
+        }
+        if (!image) {
+            return image.error().message;
+        }
+        configuration.disks[i] = std::move(*image);
+    }
+    return {};
+}
+
+Problem load_firmwares(const RunOptions& options, devices::BoardConfiguration& configuration) {
+    auto bios = load_firmware("bios.bin", options.bios);
+    if (!bios) {
+        return bios.error();
+    }
+    auto vga_bios = load_firmware("vgabios-stdvga.bin", options.vga_bios);
+    if (!vga_bios) {
+        return vga_bios.error();
+    }
+    configuration.bios = std::move(*bios);
+    configuration.vga_bios = std::move(*vga_bios);
+    return {};
+}
+
+/// A file that guest output is written to as it comes.
+class OutputFile {
+  public:
+    OutputFile() = default;
+    OutputFile(const OutputFile&) = delete;
+    OutputFile& operator=(const OutputFile&) = delete;
+    ~OutputFile() {
+        if (file_ != nullptr) {
+            std::fclose(file_);
+        }
+    }
+    Problem open(const std::string& path) {
+        file_ = std::fopen(path.c_str(), "we");
+        return file_ != nullptr ? Problem() : fmt::format("--debug-port {}: {}", path, std::strerror(errno));
+    }
+    void put(std::uint8_t byte) { std::fputc(byte, file_); }
+
+  private:
+    std::FILE* file_ = nullptr;
+};
+
+ExitStatus fail(const Problem& problem) {
+    std::fprintf(stderr, "vpc: %s\n", problem.c_str());
+    return kFailed;
+}
+
+/// What the user asked to see of the screen when the machine has stopped.
+Problem show_screen(const RunOptions& options, const devices::Vga& vga) {
+    if (options.print_screen) {
+        if (const auto screen = vga.text()) {
+            for (const std::string& line : screen->lines) {
+                const std::size_t end = line.find_last_not_of(' ');
+                std::printf("%s\n", line.substr(0, end == std::string::npos ? 0 : end + 1).c_str());
+            }
+        } else {
+            std::fprintf(stderr, "vpc: --print-screen: the screen shows graphics, not text; try --screenshot\n");
+        }
+        std::fflush(stdout);
+    }
+    if (!options.screenshot.empty()) {
+        if (const auto written = write_png(options.screenshot, vga.render()); !written) {
+            return written.error();
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+ExitStatus run_machine(const RunOptions& options) {
+    for (const std::string& category : options.trace) {
+        trace_category(category);
+    }
+    devices::BoardConfiguration configuration;
+    configuration.memory = options.memory;
+    configuration.boot_order = options.boot_order;
+    configuration.unix_time = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
+    if (!options.cpu.empty()) {
+        configuration.cpu = find_cpu_model(options.cpu);
+    }
+    MachineRunner runner;  // refuses malformed expressions, key scripts and back ends before anything is opened
+    if (const Problem problem = runner.prepare(options); !problem.empty()) {
+        std::fprintf(stderr, "vpc: %s\n", problem.c_str());
+        return kUsage;
+    }
+    if (const Problem problem = load_firmwares(options, configuration); !problem.empty()) {
+        return fail(problem);
+    }
+    if (const Problem problem = open_disks(options, configuration); !problem.empty()) {
+        return fail(problem);
+    }
+    OutputFile debug_output;
+    if (!options.debug_port.empty()) {
+        if (const Problem problem = debug_output.open(options.debug_port); !problem.empty()) {
+            return fail(problem);
+        }
+        configuration.firmware_log = configuration.debug_log = [&](std::uint8_t byte) { debug_output.put(byte); };
+    }
+    if (const Problem problem = runner.connect(configuration); !problem.empty()) {
+        return fail(problem);
+    }
+    auto board = devices::Board::make(std::move(configuration));
+    if (!board) {
+        return fail(board.error());
+    }
+
+    const MachineRunner::Outcome outcome = runner.run(**board);
+    ExitStatus status = outcome.status;
+    if (!outcome.problem.empty()) {
+        std::fprintf(stderr, "vpc: %s\n", outcome.problem.c_str());
+    }
+    if (const Problem problem = show_screen(options, (*board)->vga()); !problem.empty()) {
+        std::fprintf(stderr, "vpc: %s\n", problem.c_str());
+        status = status == kDone ? kFailed : status;
+    }
+    if (options.stats) {
+        std::printf("%s\n", run_statistics(**board, outcome.wall_time, outcome.reason).c_str());
+    }
+    return status;
+}
+
+}  // namespace vpc::cli

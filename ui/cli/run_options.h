@@ -1,0 +1,38 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace CLI {
+class App;
+}
+
+namespace vpc::cli {
+
+/// The options of `vpc run`, as typed.
+struct RunOptions {
+    std::uint64_t memory = 128;        ///< MiB
+    std::array<std::string, 4> disks;  ///< hda to hdd; empty: none
+    std::string boot_order = "acd";
+    std::vector<std::string> serial;  ///< COM1, COM2
+    bool headless = false;
+    double time_limit = 0;  ///< seconds; 0: none
+    std::string until_serial;
+    std::string until_screen;
+    std::string keys;
+    std::string screenshot;
+    bool print_screen = false;
+    bool undo = false;
+    std::string bios;
+    std::string vga_bios;
+    std::string cpu;
+    std::string debug_port;
+    std::vector<std::string> trace;
+    bool stats = false;
+};
+
+/// Declares the options on `app`; parsing it fills `options`, which must live as long as `app`.
+void add_run_options(CLI::App& app, RunOptions& options);
+
+}  // namespace vpc::cli
