@@ -1,0 +1,210 @@
+#include "ui/cli/machine_runner.h"
+
+#include <csignal>
+
+#include <chrono>
+#include <thread>
+
+#include "devices/board.h"
+
+namespace vpc::cli {
+namespace {
+
+// How often the screen is looked at and keys are typed.
+constexpr std::chrono::milliseconds kTick{20};
+// The longest sequence of scan codes one key sends; with less room in the keyboard's buffer the typist waits.
+constexpr std::size_t kLongestKeySequence = 8;
+
+sigset_t ending_signals() {
+    sigset_t signals;
+    sigemptyset(&signals);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+        sigaddset(&signals, signal);
+    }
+    return signals;
+}
+
+Nanoseconds to_nanoseconds(double seconds) { return static_cast<Nanoseconds>(seconds * static_cast<double>(kSecond)); }
+
+}  // namespace
+
+MachineRunner::MachineRunner() = default;
+MachineRunner::~MachineRunner() = default;
+
+std::string MachineRunner::prepare(const RunOptions& options) {
+    options_ = options;
+    if (options.serial.size() > serial_.size()) {
+        return "--serial: a PC has two serial ports, COM1 and COM2";
+    }
+    if (!options.until_serial.empty()) {
+        auto matcher = LineMatcher::make(options.until_serial);
+        if (!matcher) {
+            return "--until-serial: " + matcher.error();
+        }
+        until_serial_ = std::move(*matcher);
+    }
+    if (!options.until_screen.empty()) {
+        auto matcher = LineMatcher::make(options.until_screen);
+        if (!matcher) {
+            return "--until-screen: " + matcher.error();
+        }
+        until_screen_ = std::move(*matcher);
+    }
+    auto keys = parse_key_script(options.keys);
+    if (!keys) {
+        return "--keys: " + keys.error();
+    }
+    keys_ = std::move(*keys);
+    for (const std::string& backend : options.serial) {
+        if (const auto parsed = parse_serial_backend(backend); !parsed) {
+            return "--serial: " + parsed.error();
+        }
+    }
+    return {};
+}
+
+std::string MachineRunner::connect(devices::BoardConfiguration& configuration) {
+    for (std::size_t port = 0; port < options_.serial.size(); ++port) {
+        auto opened = open_serial_backend(*parse_serial_backend(options_.serial[port]));
+        if (!opened) {
+            return "--serial " + options_.serial[port] + ": " + opened.error();
+        }
+        serial_[port] = std::move(*opened);
+    }
+    for (std::size_t port = 0; port < serial_.size(); ++port) {
+        if (serial_[port] || (port == 0 && until_serial_)) {
+            configuration.serial[port] = [this, port](std::uint8_t byte) { guest_sent(port, byte); };
+        }
+    }
+    return {};
+}
+
+void MachineRunner::guest_sent(std::size_t port, std::uint8_t byte) {
+    if (serial_[port]) {
+        serial_[port]->send(byte);
+    }
+    if (port == 0 && until_serial_ && until_serial_->feed(byte)) {
+        end(*board_, kDone, "serial match");
+    }
+}
+
+void MachineRunner::connect_receivers(devices::Board& board) {
+    for (std::size_t port = 0; port < serial_.size(); ++port) {
+        if (!serial_[port]) {
+            continue;
+        }
+        const auto drain = [this, &board, port] {
+            std::vector<std::uint8_t>& waiting = incoming_[port];
+            devices::Uart16550A& uart = board.serial(static_cast<unsigned>(port));
+            std::size_t taken = 0;
+            while (taken < waiting.size() && uart.room() != 0) {
+                uart.receive(waiting[taken++]);
+            }
+            waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(taken));
+        };
+        board.serial(static_cast<unsigned>(port)).on_room(drain);
+        serial_[port]->on_receive([this, &board, port, drain](std::span<const std::uint8_t> bytes) {
+            board.post([this, port, drain, copy = std::vector<std::uint8_t>(bytes.begin(), bytes.end())] {
+                incoming_[port].insert(incoming_[port].end(), copy.begin(), copy.end());
+                drain();
+            });
+        });
+    }
+}
+
+void MachineRunner::look_at_screen(devices::Board& board) {
+    const std::uint64_t generation = board.vga().generation();
+    if (generation == seen_generation_) {
+        return;
+    }
+    seen_generation_ = generation;
+    if (const auto screen = board.vga().text(); screen && until_screen_->matches_any(screen->lines)) {
+        end(board, kDone, "screen match");
+    }
+}
+
+void MachineRunner::type_keys(devices::Board& board, Nanoseconds now) {
+    while (next_key_ < keys_.size() && now >= next_key_at_) {
+        const KeyStep& step = keys_[next_key_];
+        if (step.key != devices::Key::None) {
+            if (board.keyboard().room() < kLongestKeySequence) {
+                return;
+            }
+            board.keyboard().key(step.key, step.pressed);
+        }
+        ++next_key_;
+        next_key_at_ = now + step.wait;
+    }
+}
+
+void MachineRunner::end(devices::Board& board, ExitStatus status, const char* reason) {
+    {
+        const std::scoped_lock guard(mutex_);
+        if (outcome_) {
+            return;
+        }
+        outcome_ = Outcome{.status = status, .reason = reason};
+    }
+    board.quit();
+}
+
+MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
+    board_ = &board;
+    connect_receivers(board);
+    // Blocked here, the signals are blocked in every thread made from now on and only seen by sigtimedwait below.
+    const sigset_t signals = ending_signals();
+    sigset_t previous;
+    pthread_sigmask(SIG_BLOCK, &signals, &previous);
+
+    const Nanoseconds start = VirtualClock::steady_host_time();
+    const bool watches = until_screen_.has_value() || !keys_.empty();
+    std::thread machine([&] {
+        const devices::Board::End how = board.run();
+        const std::scoped_lock guard(mutex_);
+        stopped_ = true;
+        if (how == devices::Board::End::Failed) {
+            outcome_ = Outcome{.status = kFailed, .reason = "failure", .problem = board.failure()};
+        } else if (how == devices::Board::End::PowerOff && !outcome_) {
+            outcome_ = Outcome{.status = kDone, .reason = "power off"};
+        }
+        ended_.notify_one();
+    });
+    const auto has_stopped = [&] {
+        std::unique_lock guard(mutex_);
+        return ended_.wait_for(guard, kTick, [this] { return stopped_; });
+    };
+    while (!has_stopped()) {
+        const timespec no_wait{};
+        if (const int signal = sigtimedwait(&signals, nullptr, &no_wait); signal > 0) {
+            end(board, kInterrupted, "interrupt");
+        }
+        const Nanoseconds elapsed = VirtualClock::steady_host_time() - start;
+        if (options_.time_limit > 0 && elapsed >= to_nanoseconds(options_.time_limit)) {
+            end(board, kTimeLimit, "time limit");
+        }
+        if (watches) {
+            board.post([this, &board] {
+                type_keys(board, board.clock().now());
+                if (until_screen_) {
+                    look_at_screen(board);
+                }
+            });
+        }
+    }
+    machine.join();
+    const Nanoseconds wall_time = VirtualClock::steady_host_time() - start;
+    for (const auto& backend : serial_) {
+        if (backend) {
+            backend->finish();
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &previous, nullptr);
+    Outcome outcome = outcome_.value_or(Outcome{});
+    outcome.wall_time = wall_time;
+    if (outcome.status == kTimeLimit) {
+        outcome.problem = "the time limit of " + std::to_string(options_.time_limit) + " seconds was reached";
+    }
+    return outcome;
+}
+
+}  // namespace vpc::cli
