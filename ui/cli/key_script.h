@@ -1,0 +1,25 @@
+#pragma once
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "core/virtual_clock.h"
+#include "devices/key.h"
+
+namespace vpc::cli {
+
+/// One thing a typist does: move a key (unless it is Key::None), then wait.
+struct KeyStep {
+    devices::Key key = devices::Key::None;
+    bool pressed = false;
+    Nanoseconds wait = 0;
+    bool operator==(const KeyStep&) const = default;
+};
+
+/// Parses what `--keys` takes: plain characters, typed as on a US keyboard (a newline is Enter); names in braces
+/// ({ENTER}, {F1}, {UP}); keys held together ({CTRL+ALT+DEL}, {SHIFT+a}); pauses ({WAIT 2}, seconds); {{} and {}} for
+/// the braces themselves. Names are not case-sensitive. The error says where and why.
+tl::expected<std::vector<KeyStep>, std::string> parse_key_script(std::string_view script);
+
+}  // namespace vpc::cli
