@@ -115,7 +115,7 @@ std::uint16_t Vga::decode(std::uint16_t port) const {
         return port;
     }
     const bool color = (miscellaneous_output_ & kColorPorts) != 0;
-    return block == (color ? 0x3D0 : 0x3B0) ? static_cast<std::uint16_t>(port | 0x0D0) : kNoPort;
+    return block == (color ? 0x3D0 : 0x3B0) ? static_cast<std::uint16_t>(0x3D0 | (port & 0xF)) : kNoPort;
 }
 
 std::uint8_t Vga::input_status_1() const {
