@@ -162,11 +162,10 @@ void Uart16550A::write_thr(std::uint8_t value) {
     // THR fills and empties again: an edge-triggered interrupt controller must see the request fall and rise.
     thre_pending_ = false;
     update_interrupt();
-    const auto byte = static_cast<std::uint8_t>(value & word_mask());
     if (loop_back()) {
-        take_in(byte);
+        take_in(static_cast<std::uint8_t>(value & word_mask()));
     } else if (transmit_) {
-        transmit_(byte);
+        transmit_(value);
     }
     thre_pending_ = true;
     update_interrupt();
@@ -259,7 +258,7 @@ std::size_t Uart16550A::room() const {
 
 void Uart16550A::receive(std::uint8_t byte) {
     if (!loop_back()) {
-        take_in(static_cast<std::uint8_t>(byte & word_mask()));
+        take_in(byte);
     }
 }
 

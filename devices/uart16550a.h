@@ -24,7 +24,8 @@ class Uart16550A : public Device {
     /// MSR bits of the four modem inputs.
     enum ModemInput : std::uint8_t { kCts = 0x10, kDsr = 0x20, kRi = 0x40, kDcd = 0x80 };
 
-    /// `transmit` gets each byte that leaves, cut to the word length; it must not call back into the chip.
+    /// `transmit` gets each byte that leaves, whole: the word length counts in loop-back mode only, so that a guest
+    /// which never set it (5 bits after reset) is understood. It must not call back into the chip.
     /// Throws BusConflict.
     Uart16550A(std::string name, PortBus& ports, VirtualClock& clock, std::uint16_t base, Line irq,
                std::function<void(std::uint8_t)> transmit);

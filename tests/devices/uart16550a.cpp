@@ -35,12 +35,19 @@ TEST_F(Uart16550ATest, WrittenBytesLeaveAtOnceAndThrStaysEmpty) {
     EXPECT_EQ(sent, "VP");
 }
 
-TEST_F(Uart16550ATest, BytesAreCutToTheWordLength) {
+TEST_F(Uart16550ATest, BytesOnTheWireStayWholeWhateverTheWordLength) {
     bench.out(0x3FB, 0x02);
     bench.out(0x3F8, 0xC1);
     uart.receive(0xC2);
-    EXPECT_EQ(sent, "A");
-    EXPECT_EQ(bench.in(0x3F8), 'B' + 0u);
+    EXPECT_EQ(sent, "\xC1");
+    EXPECT_EQ(bench.in(0x3F8), 0xC2u);
+}
+
+TEST_F(Uart16550ATest, LoopBackCutsBytesToTheWordLength) {
+    bench.out(0x3FB, 0x02);
+    bench.out(0x3FC, 0x10);
+    bench.out(0x3F8, 0xC1);
+    EXPECT_EQ(bench.in(0x3F8), 0x41u);
 }
 
 TEST_F(Uart16550ATest, DivisorHidesBehindDlab) {

@@ -1,6 +1,6 @@
 #include "ui/cli/machine_runner.h"
 
-#include <csignal>
+#include <fmt/format.h>
 
 #include <chrono>
 #include <thread>
@@ -28,8 +28,12 @@ Nanoseconds to_nanoseconds(double seconds) { return static_cast<Nanoseconds>(sec
 
 }  // namespace
 
-MachineRunner::MachineRunner() = default;
-MachineRunner::~MachineRunner() = default;
+MachineRunner::MachineRunner() {
+    const sigset_t signals = ending_signals();
+    pthread_sigmask(SIG_BLOCK, &signals, &previous_signals_);
+}
+
+MachineRunner::~MachineRunner() { pthread_sigmask(SIG_SETMASK, &previous_signals_, nullptr); }
 
 std::string MachineRunner::prepare(const RunOptions& options) {
     options_ = options;
@@ -151,11 +155,7 @@ void MachineRunner::end(devices::Board& board, ExitStatus status, const char* re
 MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
     board_ = &board;
     connect_receivers(board);
-    // Blocked here, the signals are blocked in every thread made from now on and only seen by sigtimedwait below.
     const sigset_t signals = ending_signals();
-    sigset_t previous;
-    pthread_sigmask(SIG_BLOCK, &signals, &previous);
-
     const Nanoseconds start = VirtualClock::steady_host_time();
     const bool watches = until_screen_.has_value() || !keys_.empty();
     std::thread machine([&] {
@@ -198,11 +198,10 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
             backend->finish();
         }
     }
-    pthread_sigmask(SIG_SETMASK, &previous, nullptr);
     Outcome outcome = outcome_.value_or(Outcome{});
     outcome.wall_time = wall_time;
     if (outcome.status == kTimeLimit) {
-        outcome.problem = "the time limit of " + std::to_string(options_.time_limit) + " seconds was reached";
+        outcome.problem = fmt::format("the time limit of {} seconds was reached", options_.time_limit);
     }
     return outcome;
 }

@@ -1,4 +1,6 @@
 #pragma once
+#include <csignal>
+
 #include <array>
 #include <condition_variable>
 #include <cstdint>
@@ -23,7 +25,8 @@ struct BoardConfiguration;
 namespace vpc::cli {
 
 /// Runs a machine on a thread of its own and watches it from the caller's: time limit, expected output, typed keys,
-/// signals. One use: prepare, connect, run.
+/// signals. One use: prepare, connect, run. While it exists, SIGINT, SIGTERM and SIGHUP are blocked in the thread that
+/// made it, and so in every thread made meanwhile; it must therefore be made before any of the machine's threads.
 class MachineRunner {
   public:
     MachineRunner();
@@ -42,7 +45,7 @@ class MachineRunner {
         std::string problem;  ///< one line for people, when something is to be said
         Nanoseconds wall_time = 0;
     };
-    /// Blocks until the machine has stopped. SIGINT, SIGTERM and SIGHUP stop it meanwhile.
+    /// Blocks until the machine has stopped. The signals above stop it.
     Outcome run(devices::Board& board);
 
   private:
@@ -52,6 +55,7 @@ class MachineRunner {
     void type_keys(devices::Board& board, Nanoseconds now);
     void end(devices::Board& board, ExitStatus status, const char* reason);
 
+    sigset_t previous_signals_;
     RunOptions options_;
     std::optional<LineMatcher> until_serial_;
     std::optional<LineMatcher> until_screen_;
