@@ -22,16 +22,19 @@ bool LineMatcher::matches(const std::string& line) const {
 
 bool LineMatcher::feed(std::uint8_t byte) {
     if (byte == '\n') {
-        // An expression may want the end of the line, which only now is known.
         const bool found = matches(line_);
         line_.clear();
         return found;
     }
-    if (byte == '\r' || line_.size() >= kLongestLine) {
+    if (byte != '\r') {
+        line_.push_back(static_cast<char>(byte));
+    }
+    if (line_.size() < 2 * kLongestMatch) {
         return false;
     }
-    line_.push_back(static_cast<char>(byte));
-    return matches(line_);
+    const bool found = matches(line_);
+    line_.erase(0, kLongestMatch);
+    return found;
 }
 
 bool LineMatcher::matches_any(std::span<const std::string> lines) const {

@@ -10,15 +10,18 @@ namespace vpc::cli {
 /// Searches lines of guest output for an ECMAScript regular expression.
 class LineMatcher {
   public:
-    /// Longer lines are searched by their first so many bytes only.
-    static constexpr std::size_t kLongestLine = 4096;
+    /// A match may be this long. Of a longer line, as a guest writes that places its cursor instead of ending lines, the
+    /// last so many bytes are searched.
+    static constexpr std::size_t kLongestMatch = 2048;
 
     /// The error says what is wrong with the expression.
     static tl::expected<LineMatcher, std::string> make(const std::string& expression);
 
-    /// The next byte of a stream. True when the line it belongs to, as far as it has come, matches: a prompt needs no
-    /// newline. Carriage returns are left out.
+    /// The next byte of a stream. True when it completes a line that matches. Carriage returns are left out.
     bool feed(std::uint8_t byte);
+    /// Whether the unfinished line matches: a prompt has no newline. Searching at every byte would slow the guest down,
+    /// so this is for the moments when somebody looks.
+    bool matches_pending() const { return matches(line_); }
     /// True when any of the lines matches; their trailing spaces are left out.
     bool matches_any(std::span<const std::string> lines) const;
 

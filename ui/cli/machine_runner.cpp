@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "devices/board.h"
 
@@ -87,8 +88,11 @@ void MachineRunner::guest_sent(std::size_t port, std::uint8_t byte) {
     if (serial_[port]) {
         serial_[port]->send(byte);
     }
-    if (port == 0 && until_serial_ && until_serial_->feed(byte)) {
-        end(*board_, kDone, "serial match");
+    if (port == 0 && until_serial_) {
+        serial_changed_ = true;
+        if (until_serial_->feed(byte)) {
+            end(*board_, kDone, "serial match");
+        }
     }
 }
 
@@ -157,7 +161,7 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
     connect_receivers(board);
     const sigset_t signals = ending_signals();
     const Nanoseconds start = VirtualClock::steady_host_time();
-    const bool watches = until_screen_.has_value() || !keys_.empty();
+    const bool watches = until_serial_ || until_screen_ || !keys_.empty();
     std::thread machine([&] {
         const devices::Board::End how = board.run();
         const std::scoped_lock guard(mutex_);
@@ -185,6 +189,9 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
         if (watches) {
             board.post([this, &board] {
                 type_keys(board, board.clock().now());
+                if (until_serial_ && std::exchange(serial_changed_, false) && until_serial_->matches_pending()) {
+                    end(board, kDone, "serial match");
+                }
                 if (until_screen_) {
                     look_at_screen(board);
                 }
