@@ -61,8 +61,8 @@ class Cpu {
     virtual void set_interrupt_request(bool asserted) = 0;
     /// IF is set and the instruction before was none of STI, MOV SS, POP SS.
     virtual bool can_take_interrupt() = 0;
-    /// Whether run comes back by itself as soon as a pending interrupt can be taken. If not, the caller has to ask for a
-    /// stop now and then and look.
+    /// Whether run comes back by itself as soon as a pending interrupt can be taken. If not, the caller has to ask for
+    /// a stop now and then and look.
     virtual bool announces_interrupt_window() const = 0;
     /// Delivers an external interrupt; ends a halt. Only when can_take_interrupt().
     virtual void deliver_interrupt(std::uint8_t vector) = 0;

@@ -25,7 +25,9 @@ constexpr std::array<CpuModel, 4> kModels{{
 
 }  // namespace
 
-std::span<const CpuModel> cpu_models() { return kModels; }
+std::span<const CpuModel> cpu_models() {
+    return kModels;
+}
 
 const CpuModel* find_cpu_model(std::string_view name) {
     const auto found =
@@ -33,7 +35,9 @@ const CpuModel* find_cpu_model(std::string_view name) {
     return found != kModels.end() ? &*found : nullptr;
 }
 
-const CpuModel& default_cpu_model() { return kModels.back(); }
+const CpuModel& default_cpu_model() {
+    return kModels.back();
+}
 
 CpuidResult cpuid(const CpuModel& model, std::uint32_t leaf) {
     leaf = std::min(leaf, model.highest_leaf);

@@ -33,7 +33,9 @@ void Kicker::arm(Nanoseconds host_time) {
     }
 }
 
-void Kicker::kick_now() { arm(0); }
+void Kicker::kick_now() {
+    arm(0);
+}
 
 void Kicker::loop() {
     std::unique_lock guard(mutex_);

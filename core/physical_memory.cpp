@@ -16,16 +16,16 @@ constexpr std::uint64_t kIsaHole = 0xA0000;
 constexpr std::uint64_t kWindows = 0xC0000;
 constexpr std::uint64_t kHighMemory = 0x100000;
 
-std::uint64_t round_up(std::uint64_t size) { return (size + kPage - 1) & ~(kPage - 1); }
+std::uint64_t round_up(std::uint64_t size) {
+    return (size + kPage - 1) & ~(kPage - 1);
+}
 
 }  // namespace
 
-PhysicalMemory::PhysicalMemory(std::uint64_t ram_size)
-    : ram_size_(ram_size), open_bus_(kHighMemory - kWindows, 0xFF) {
+PhysicalMemory::PhysicalMemory(std::uint64_t ram_size) : ram_size_(ram_size), open_bus_(kHighMemory - kWindows, 0xFF) {
     // The part under the windows exists even on a machine with less RAM, so that pointers into it are always valid.
     const std::uint64_t allocated = std::max(ram_size, kHighMemory);
-    void* memory =
-        mmap(nullptr, allocated, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* memory = mmap(nullptr, allocated, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) {
         throw std::bad_alloc();
     }
@@ -44,7 +44,9 @@ PhysicalMemory::PhysicalMemory(std::uint64_t ram_size)
     }
 }
 
-PhysicalMemory::~PhysicalMemory() { munmap(ram_, std::max(ram_size_, kHighMemory)); }
+PhysicalMemory::~PhysicalMemory() {
+    munmap(ram_, std::max(ram_size_, kHighMemory));
+}
 
 const PhysicalMemory::Range* PhysicalMemory::find(std::uint64_t address) const {
     const auto after = std::upper_bound(ranges_.begin(), ranges_.end(), address,
@@ -80,8 +82,8 @@ void PhysicalMemory::insert(std::unique_ptr<Range> range) {
 }
 
 std::uint8_t* PhysicalMemory::map_rom(std::string owner, std::uint32_t first, std::span<const std::uint8_t> contents) {
-    auto range = std::make_unique<Range>(
-        Range{.owner = std::move(owner), .first = first, .size = round_up(contents.size())});
+    auto range =
+        std::make_unique<Range>(Range{.owner = std::move(owner), .first = first, .size = round_up(contents.size())});
     range->rom.assign(contents.begin(), contents.end());
     range->rom.resize(range->size, 0xFF);
     range->read = range->rom.data();

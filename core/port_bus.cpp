@@ -9,7 +9,9 @@ namespace {
 
 constexpr std::uint32_t kPorts = 65536;
 
-std::uint32_t mask_of(unsigned size) { return size >= 4 ? 0xFFFFFFFFu : (1u << (8 * size)) - 1; }
+std::uint32_t mask_of(unsigned size) {
+    return size >= 4 ? 0xFFFFFFFFu : (1u << (8 * size)) - 1;
+}
 
 }  // namespace
 
@@ -24,7 +26,9 @@ PortBus::PortBus() : slot_of_port_(kPorts, 0) {
 
 PortBus::~PortBus() = default;
 
-PortBus::Claim::Claim(Claim&& other) noexcept : bus_(other.bus_), slot_(other.slot_) { other.bus_ = nullptr; }
+PortBus::Claim::Claim(Claim&& other) noexcept : bus_(other.bus_), slot_(other.slot_) {
+    other.bus_ = nullptr;
+}
 
 PortBus::Claim& PortBus::Claim::operator=(Claim&& other) noexcept {
     if (this != &other) {

@@ -22,7 +22,9 @@ RunLoop::RunLoop(Cpu& cpu, VirtualClock& clock, Hooks hooks)
     });
 }
 
-RunLoop::~RunLoop() { clock_.on_schedule({}); }
+RunLoop::~RunLoop() {
+    clock_.on_schedule({});
+}
 
 void RunLoop::arm_kicker() {
     armed_for_ = has_posted_ ? 0 : host_deadline();

@@ -52,8 +52,7 @@ class StateStream {
     }
 
     template <typename T>
-        requires(std::is_integral_v<T> || std::is_enum_v<T>)
-    void field(T& value) {
+    requires(std::is_integral_v<T> || std::is_enum_v<T>) void field(T& value) {
         if constexpr (std::is_same_v<T, bool>) {
             std::uint8_t byte = value ? 1 : 0;
             field(byte);

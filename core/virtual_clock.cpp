@@ -56,9 +56,13 @@ void VirtualClock::Event::cancel() {
     }
 }
 
-bool VirtualClock::Event::pending() const { return clock_ != nullptr && clock_->entries_[index_].pending; }
+bool VirtualClock::Event::pending() const {
+    return clock_ != nullptr && clock_->entries_[index_].pending;
+}
 
-Nanoseconds VirtualClock::Event::when() const { return clock_->entries_[index_].when; }
+Nanoseconds VirtualClock::Event::when() const {
+    return clock_->entries_[index_].when;
+}
 
 const VirtualClock::Entry* VirtualClock::earliest() const {
     const Entry* best = nullptr;

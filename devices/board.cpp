@@ -75,15 +75,14 @@ std::string Board::wire() {
     const auto rom_base = static_cast<std::uint32_t>(0x1'0000'0000 - configuration_.bios.size());
     std::uint8_t* bios = memory_.map_rom("system BIOS", rom_base, configuration_.bios);
 
-    auto cpu = make_cpu(*configuration_.cpu,
-                        {memory_, ports_, clock_, [this] { coprocessor_error_.set(true); }});
+    auto cpu = make_cpu(*configuration_.cpu, {memory_, ports_, clock_, [this] { coprocessor_error_.set(true); }});
     if (!cpu) {
         return cpu.error();
     }
     cpu_ = std::move(*cpu);
-    loop_ = std::make_unique<RunLoop>(
-        *cpu_, clock_,
-        RunLoop::Hooks{.acknowledge = [this] { return master_pic_->acknowledge(); }, .cpu_shutdown = [this] { reset(); }});
+    loop_ = std::make_unique<RunLoop>(*cpu_, clock_,
+                                      RunLoop::Hooks{.acknowledge = [this] { return master_pic_->acknowledge(); },
+                                                     .cpu_shutdown = [this] { reset(); }});
     io_ = std::make_unique<IoThread>([this](std::function<void()> work) { loop_->post(std::move(work)); });
 
     slave_pic_ = std::make_unique<I8259A>("8259A-slave", ports_, 0xA0, 0x4D1, 0xDE,
@@ -116,10 +115,9 @@ std::string Board::wire() {
     firmware_port_ = std::make_unique<DebugPort>(ports_, 0x402, 0xE9, sink(configuration_.firmware_log));
     debug_port_ = std::make_unique<DebugPort>(ports_, 0xE9, 0xE9, sink(configuration_.debug_log));
     coprocessor_error_ = interrupt_line(kCoprocessorIrq);
-    coprocessor_port_ = ports_.claim({.owner = "coprocessor error latch", .first = 0xF0, .count = 2},
-                                     {.write = [this](std::uint16_t, std::uint32_t, unsigned) {
-                                         coprocessor_error_.set(false);
-                                     }});
+    coprocessor_port_ =
+        ports_.claim({.owner = "coprocessor error latch", .first = 0xF0, .count = 2},
+                     {.write = [this](std::uint16_t, std::uint32_t, unsigned) { coprocessor_error_.set(false); }});
     fw_cfg_ = std::make_unique<FwCfg>(ports_, memory_);
 
     pci_ = std::make_unique<PciBus>(ports_, [request](std::uint8_t) { request(); });
@@ -129,8 +127,8 @@ std::string Board::wire() {
         routed[irq] = interrupt_line(irq);
     }
     isa_bridge_ = std::make_unique<Piix4Isa>(*pci_, std::move(routed));
-    ide_ = std::make_unique<Piix4Ide>(ports_, memory_, *io_,
-                                      std::array<Line, 2>{interrupt_line(14), interrupt_line(15)});
+    ide_ =
+        std::make_unique<Piix4Ide>(ports_, memory_, *io_, std::array<Line, 2>{interrupt_line(14), interrupt_line(15)});
     pm_ = std::make_unique<Piix4Pm>(
         ports_, clock_, interrupt_line(kSciIrq),
         [this] {
@@ -144,10 +142,23 @@ std::string Board::wire() {
     pci_->attach(kPiix4Device, 3, *pm_);
     pci_->attach(kDisplayDevice, 0, pci_vga_);
 
-    chips_ = {slave_pic_.get(),  master_pic_.get(),   pit_.get(),    cmos_.get(), keyboard_controller_.get(),
-              &keyboard_,        system_ports_.get(), uarts_[0].get(), uarts_[1].get(), fw_cfg_.get(),
-              pci_.get(),        host_bridge_.get(),  isa_bridge_.get(), ide_.get(), pm_.get(),
-              &pci_vga_,         &vga_};
+    chips_ = {slave_pic_.get(),
+              master_pic_.get(),
+              pit_.get(),
+              cmos_.get(),
+              keyboard_controller_.get(),
+              &keyboard_,
+              system_ports_.get(),
+              uarts_[0].get(),
+              uarts_[1].get(),
+              fw_cfg_.get(),
+              pci_.get(),
+              host_bridge_.get(),
+              isa_bridge_.get(),
+              ide_.get(),
+              pm_.get(),
+              &pci_vga_,
+              &vga_};
 
     fill_cmos();
     add_firmware();

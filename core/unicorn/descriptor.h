@@ -7,15 +7,15 @@ namespace vpc::unicorn {
 
 /// Bits of SegmentRegister::attributes (Intel SDM volume 3, 3.4.5 and 3.5).
 namespace attribute {
-inline constexpr std::uint16_t kAccessed = 1u << 0;       ///< code and data
-inline constexpr std::uint16_t kWritable = 1u << 1;       ///< data; readable for code
-inline constexpr std::uint16_t kExpandDown = 1u << 2;     ///< data; conforming for code
-inline constexpr std::uint16_t kCode = 1u << 3;           ///< code, not data
-inline constexpr std::uint16_t kNotSystem = 1u << 4;      ///< S: code or data, not system
+inline constexpr std::uint16_t kAccessed = 1u << 0;    ///< code and data
+inline constexpr std::uint16_t kWritable = 1u << 1;    ///< data; readable for code
+inline constexpr std::uint16_t kExpandDown = 1u << 2;  ///< data; conforming for code
+inline constexpr std::uint16_t kCode = 1u << 3;        ///< code, not data
+inline constexpr std::uint16_t kNotSystem = 1u << 4;   ///< S: code or data, not system
 inline constexpr std::uint16_t kPresent = 1u << 7;
-inline constexpr std::uint16_t kBig = 1u << 14;           ///< D/B
+inline constexpr std::uint16_t kBig = 1u << 14;  ///< D/B
 inline constexpr std::uint16_t kGranularity = 1u << 15;
-inline constexpr std::uint16_t kTypeMask = 0x1F;          ///< type and S together
+inline constexpr std::uint16_t kTypeMask = 0x1F;  ///< type and S together
 inline constexpr unsigned kDplShift = 5;
 }  // namespace attribute
 
@@ -58,7 +58,11 @@ struct Descriptor {
     }
 };
 
-inline unsigned requested_privilege(std::uint16_t selector) { return selector & 3; }
-inline bool null_selector(std::uint16_t selector) { return (selector & ~3) == 0; }
+inline unsigned requested_privilege(std::uint16_t selector) {
+    return selector & 3;
+}
+inline bool null_selector(std::uint16_t selector) {
+    return (selector & ~3) == 0;
+}
 
 }  // namespace vpc::unicorn

@@ -81,10 +81,14 @@ constexpr unsigned kEaxIndex = 0;
 constexpr unsigned kEcxIndex = 1;
 constexpr unsigned kEdxIndex = 2;
 
-std::size_t page_of(std::uint64_t ram_address) { return (ram_address >> 12) & (OverrideClient::kWatchedPages - 1); }
+std::size_t page_of(std::uint64_t ram_address) {
+    return (ram_address >> 12) & (OverrideClient::kWatchedPages - 1);
+}
 
 // The general registers stand at the start of the engine's state, eight bytes each.
-std::uint64_t* registers(void* env) { return static_cast<std::uint64_t*>(env); }
+std::uint64_t* registers(void* env) {
+    return static_cast<std::uint64_t*>(env);
+}
 
 /// #GP(0) at the instruction whose helper returns to `return_address`. Does not return: the engine jumps away.
 void raise_general_protection(void* env, std::uintptr_t return_address) {
@@ -114,8 +118,12 @@ void about_to_change_interrupt_flag() {
 
 }  // namespace
 
-OverrideScope::OverrideScope(OverrideClient& client) : previous_(current) { current = &client; }
-OverrideScope::~OverrideScope() { current = previous_; }
+OverrideScope::OverrideScope(OverrideClient& client) : previous_(current) {
+    current = &client;
+}
+OverrideScope::~OverrideScope() {
+    current = previous_;
+}
 
 const EngineFunctions& engine_functions() {
     static const EngineFunctions functions = [] {
@@ -185,14 +193,14 @@ VPC_OVERRIDE void tlb_unprotect_code_x86_64(void* engine, std::uint64_t ram_addr
 }
 
 // Override 3. Port permission.
-#define VPC_PORT_OVERRIDE(letter, index)                                                              \
-    VPC_OVERRIDE std::uint64_t helper_in##letter##_x86_64(void* env, std::uint32_t port) {            \
-        vpc::unicorn::check_port(env, port, 1u << (index), VPC_RETURN_ADDRESS);                       \
-        return original.in[index](env, port);                                                         \
-    }                                                                                                 \
+#define VPC_PORT_OVERRIDE(letter, index)                                                               \
+    VPC_OVERRIDE std::uint64_t helper_in##letter##_x86_64(void* env, std::uint32_t port) {             \
+        vpc::unicorn::check_port(env, port, 1u << (index), VPC_RETURN_ADDRESS);                        \
+        return original.in[index](env, port);                                                          \
+    }                                                                                                  \
     VPC_OVERRIDE void helper_out##letter##_x86_64(void* env, std::uint32_t port, std::uint32_t data) { \
-        vpc::unicorn::check_port(env, port, 1u << (index), VPC_RETURN_ADDRESS);                       \
-        original.out[index](env, port, data);                                                         \
+        vpc::unicorn::check_port(env, port, 1u << (index), VPC_RETURN_ADDRESS);                        \
+        original.out[index](env, port, data);                                                          \
     }
 VPC_PORT_OVERRIDE(b, 0)
 VPC_PORT_OVERRIDE(w, 1)
@@ -226,8 +234,8 @@ VPC_OVERRIDE void helper_rdtscp_x86_64(void* env) {
 
 VPC_OVERRIDE void helper_rdmsr_x86_64(void* env) {
     std::uint64_t* registers = vpc::unicorn::registers(env);
-    if (current == nullptr || static_cast<std::uint32_t>(registers[vpc::unicorn::kEcxIndex]) !=
-                                  vpc::unicorn::kTimeStampMsr) {
+    if (current == nullptr ||
+        static_cast<std::uint32_t>(registers[vpc::unicorn::kEcxIndex]) != vpc::unicorn::kTimeStampMsr) {
         original.rdmsr(env);
         return;
     }
@@ -238,8 +246,8 @@ VPC_OVERRIDE void helper_rdmsr_x86_64(void* env) {
 
 VPC_OVERRIDE void helper_wrmsr_x86_64(void* env) {
     const std::uint64_t* registers = vpc::unicorn::registers(env);
-    if (current == nullptr || static_cast<std::uint32_t>(registers[vpc::unicorn::kEcxIndex]) !=
-                                  vpc::unicorn::kTimeStampMsr) {
+    if (current == nullptr ||
+        static_cast<std::uint32_t>(registers[vpc::unicorn::kEcxIndex]) != vpc::unicorn::kTimeStampMsr) {
         original.wrmsr(env);
         return;
     }

@@ -28,11 +28,12 @@ class ProofMachine {
     explicit ProofMachine(const EngineFacts& facts) : facts_(facts) {
         claim_ = ports_.claim({.owner = "probe", .first = 0x80, .count = 1},
                               {.read = [](std::uint16_t, unsigned) { return 0u; },
-                               .write = [this](std::uint16_t, std::uint32_t, unsigned) {
-                                   if (stop_at_port_) {
-                                       cpu_->request_stop();
-                                   }
-                               }});
+                               .write =
+                                   [this](std::uint16_t, std::uint32_t, unsigned) {
+                                       if (stop_at_port_) {
+                                           cpu_->request_stop();
+                                       }
+                                   }});
     }
 
     std::string start() {
@@ -122,12 +123,12 @@ bool proves_exact_stops(ProofMachine& machine) {
 bool proves_self_modifying_code(ProofMachine& machine) {
     machine.store(0x3800, {0xB0, 0x00, 0xC3});  // MOV AL,imm8; RET
     const CpuExit exit = machine.run({
-        0x31, 0xC9, 0x31, 0xDB,                          // XOR ECX,ECX; XOR EBX,EBX
-        0x88, 0x0D, 0x01, 0x38, 0x00, 0x00,              // MOV [3801h],CL
-        0xFF, 0x05, 0x00, 0x39, 0x00, 0x00,              // INC DWORD [3900h]
-        0xE8, 0xEB, 0x27, 0x00, 0x00,                    // CALL 3800h
-        0x0F, 0xB6, 0xC0, 0x01, 0xC3,                    // MOVZX EAX,AL; ADD EBX,EAX
-        0x41, 0x83, 0xF9, 0x64, 0x72, 0xE4, 0xF4,        // INC ECX; CMP ECX,100; JB; HLT
+        0x31, 0xC9, 0x31, 0xDB,                    // XOR ECX,ECX; XOR EBX,EBX
+        0x88, 0x0D, 0x01, 0x38, 0x00, 0x00,        // MOV [3801h],CL
+        0xFF, 0x05, 0x00, 0x39, 0x00, 0x00,        // INC DWORD [3900h]
+        0xE8, 0xEB, 0x27, 0x00, 0x00,              // CALL 3800h
+        0x0F, 0xB6, 0xC0, 0x01, 0xC3,              // MOVZX EAX,AL; ADD EBX,EAX
+        0x41, 0x83, 0xF9, 0x64, 0x72, 0xE4, 0xF4,  // INC ECX; CMP ECX,100; JB; HLT
     });
     return exit == CpuExit::Halted && machine.cpu().state().general[kEbx] == 4950;
 }
@@ -151,7 +152,7 @@ bool proves_virtual_time_stamp(ProofMachine& machine) {
 bool proves_interrupt_window(ProofMachine& machine) {
     machine.cpu().set_interrupt_request(true);
     const CpuExit exit = machine.run({
-        0x31, 0xC9, 0xFB, 0x90,                                    // XOR ECX,ECX; STI; NOP
+        0x31, 0xC9, 0xFB, 0x90,                                     // XOR ECX,ECX; STI; NOP
         0x41, 0x81, 0xF9, 0x00, 0x00, 0x10, 0x00, 0x72, 0xF7, 0xF4  // INC ECX; CMP ECX,100000h; JB; HLT
     });
     machine.cpu().set_interrupt_request(false);
@@ -188,13 +189,14 @@ tl::expected<EngineFacts, std::string> probe() {
             fmt::format("Unicorn Engine {} cannot be used: {}. Install libunicorn2t64 2.1.1 (run ./setup.sh).",
                         facts.version, why));
     };
-    if (version < UC_MAKE_VERSION(2, 1) ) {
+    if (version < UC_MAKE_VERSION(2, 1)) {
         return refuse("versions before 2.1.1 have no working paging");
     }
     const bool fragile = ((version >> 8) & 0xFF) < 2 && minor == 1;  // 2.1.0 and 2.1.1
     const bool linked = overrides_are_linked();
     if (fragile && !linked) {
-        return refuse("a guest could crash the host, since this program's override of its breakpoints is not linked in");
+        return refuse(
+            "a guest could crash the host, since this program's override of its breakpoints is not linked in");
     }
     tl::expected<StateLayout, std::string> layout = find_state_layout();
     if (!layout) {

@@ -10,12 +10,12 @@ void EngineState::refresh_hidden_flags() {
     const bool code32 = (segment(kCs).attributes & attribute::kBig) != 0;
     const bool stack32 = (segment(kSs).attributes & attribute::kBig) != 0;
     // Flat 32-bit protected mode is the only case in which the engine may leave out segment bases.
-    const bool flat = protection && !virtual_8086() && code32 &&
-                      (segment(kDs).base | segment(kEs).base | segment(kSs).base) == 0;
+    const bool flat =
+        protection && !virtual_8086() && code32 && (segment(kDs).base | segment(kEs).base | segment(kSs).base) == 0;
 
-    std::uint32_t flags = hidden_flags() & ~(hflag::kCode32 | hflag::kStack32 | hflag::kAddSegment | hflag::kProtected |
-                                             hflag::kMonitorCoprocessor | hflag::kEmulation | hflag::kTaskSwitched |
-                                             hflag::kFxsave);
+    std::uint32_t flags =
+        hidden_flags() & ~(hflag::kCode32 | hflag::kStack32 | hflag::kAddSegment | hflag::kProtected |
+                           hflag::kMonitorCoprocessor | hflag::kEmulation | hflag::kTaskSwitched | hflag::kFxsave);
     flags |= code32 ? hflag::kCode32 : 0;
     flags |= stack32 ? hflag::kStack32 : 0;
     flags |= flat ? 0 : hflag::kAddSegment;

@@ -8,9 +8,13 @@ namespace {
 constexpr std::uint32_t kExternal = 1;  // EXT bit of an error code
 constexpr std::uint32_t kInIdt = 2;     // IDT bit
 
-std::uint32_t selector_error(std::uint16_t selector, std::uint32_t external) { return (selector & ~3u) | external; }
+std::uint32_t selector_error(std::uint16_t selector, std::uint32_t external) {
+    return (selector & ~3u) | external;
+}
 
-[[noreturn]] void fault(Vector vector, std::uint32_t error_code) { throw Fault{vector, error_code}; }
+[[noreturn]] void fault(Vector vector, std::uint32_t error_code) {
+    throw Fault{vector, error_code};
+}
 
 /// Table 6-5 of the Intel SDM, volume 3: which pairs of exceptions make a double fault.
 bool makes_double_fault(const Event& first, Vector second) {
@@ -38,8 +42,8 @@ InnerStack inner_stack(const EngineState& state, LinearMemory& memory, unsigned 
     if (last > tr.limit) {
         fault(Vector::InvalidTss, selector_error(tr.selector, external));
     }
-    const std::uint32_t pointer = wide ? memory.read<std::uint32_t>(tr.base + offset)
-                                       : memory.read<std::uint16_t>(tr.base + offset);
+    const std::uint32_t pointer =
+        wide ? memory.read<std::uint32_t>(tr.base + offset) : memory.read<std::uint16_t>(tr.base + offset);
     const auto selector = memory.read<std::uint16_t>(tr.base + offset + (wide ? 4 : 2));
     if (null_selector(selector)) {
         fault(Vector::InvalidTss, external);
@@ -58,7 +62,9 @@ InnerStack inner_stack(const EngineState& state, LinearMemory& memory, unsigned 
 
 }  // namespace
 
-bool has_error_code(std::uint8_t vector) { return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17; }
+bool has_error_code(std::uint8_t vector) {
+    return vector == 8 || (vector >= 10 && vector <= 14) || vector == 17;
+}
 
 std::uint32_t descriptor_address(const EngineState& state, std::uint16_t selector) {
     const bool local = (selector & 4) != 0;
@@ -87,8 +93,7 @@ void Stack::push(LinearMemory& memory, std::uint32_t value, bool wide) {
     const std::uint32_t offset = (pointer_ - size) & mask_;
     const std::uint32_t last = offset + size - 1;
     constexpr std::uint16_t kKind = attribute::kNotSystem | attribute::kCode | attribute::kExpandDown;
-    const bool expand_down =
-        (segment_.attributes & kKind) == (attribute::kNotSystem | attribute::kExpandDown);
+    const bool expand_down = (segment_.attributes & kKind) == (attribute::kNotSystem | attribute::kExpandDown);
     const bool inside = expand_down ? offset > segment_.limit && last <= mask_ && last >= offset
                                     : last <= segment_.limit && last >= offset;
     if (!inside) {
@@ -197,9 +202,8 @@ void InterruptDelivery::protected_mode(EngineState& state, LinearMemory& memory,
     const bool with_error = event.kind == Event::Kind::Exception && has_error_code(event.vector);
     const auto selector = static_cast<std::uint16_t>(gate.low >> 16);
     if (type == kTaskGate) {
-        switch_task(state, memory, memory_, selector,
-                    with_error ? std::optional(event.error_code) : std::nullopt, !software, hooks_.read_eflags(),
-                    hooks_.flush_tlb, hooks_.stored);
+        switch_task(state, memory, memory_, selector, with_error ? std::optional(event.error_code) : std::nullopt,
+                    !software, hooks_.read_eflags(), hooks_.flush_tlb, hooks_.stored);
         return;
     }
 

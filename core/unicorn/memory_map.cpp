@@ -15,7 +15,9 @@ constexpr std::uint64_t kPage = 4096;
 MemoryMap::MemoryMap(uc_engine* uc, PhysicalMemory& memory, OverrideClient& client, std::uint64_t& io_accesses)
     : uc_(uc), memory_(memory), client_(client), io_accesses_(io_accesses) {}
 
-MemoryMap::~MemoryMap() { memory_.set_observer(nullptr); }
+MemoryMap::~MemoryMap() {
+    memory_.set_observer(nullptr);
+}
 
 std::string MemoryMap::attach() {
     memory_.set_observer(this);  // collects the ranges
@@ -61,6 +63,7 @@ void MemoryMap::range_changed(std::uint64_t first, std::uint64_t size, std::uint
 
 void MemoryMap::cut(std::uint64_t first, std::uint64_t size) {
     const std::uint64_t end = first + size;
+    recent_ = nullptr;
     auto it = std::prev(segments_.upper_bound(first));
     while (it != segments_.end() && it->second->first < end) {
         const Segment old = *it->second;
@@ -114,6 +117,18 @@ void MemoryMap::check(uc_err error, const Segment& segment, const char* what) {
     }
 }
 
+const MemoryMap::Segment& MemoryMap::segment_at(std::uint64_t address) {
+    // Interrupt delivery stores to the same few places over and over.
+    if (recent_ == nullptr || address - recent_->first >= recent_->size) {
+        recent_ = std::prev(segments_.upper_bound(address))->second.get();
+    }
+    return *recent_;
+}
+
+bool MemoryMap::may_hold_code(std::uint64_t ram_address) const {
+    return !client_.code_is_watched || client_.code_pages[(ram_address >> 12) & (OverrideClient::kWatchedPages - 1)];
+}
+
 void MemoryMap::drop_translations(std::uint64_t ram_address, std::uint64_t size) {
     if (const auto invalidate = engine_functions().invalidate_range; invalidate != nullptr) {
         invalidate(uc_, ram_address, ram_address + size);
@@ -123,20 +138,16 @@ void MemoryMap::drop_translations(std::uint64_t ram_address, std::uint64_t size)
 }
 
 void MemoryMap::memory_written(std::uint64_t first, std::uint64_t size) {
-    const OverrideScope scope(client_);
-    for (std::uint64_t page = first & ~(kPage - 1); page < first + size; page += kPage) {
-        const Segment& segment = *std::prev(segments_.upper_bound(page))->second;
-        if (segment.read == nullptr) {
-            continue;
+    const std::uint64_t end = first + size;
+    while (first < end) {
+        const Segment& segment = segment_at(first);
+        const std::uint64_t page_end = std::min((first | (kPage - 1)) + 1, end);
+        const std::uint64_t ram_address = segment.ram_address + (first - segment.first);
+        if (segment.read != nullptr && may_hold_code(ram_address)) {
+            const OverrideScope scope(client_);
+            drop_translations(ram_address, page_end - first);
         }
-        const std::uint64_t ram_page = segment.ram_address + (page - segment.first);
-        if (client_.code_is_watched &&
-            !client_.code_pages[(ram_page >> 12) & (OverrideClient::kWatchedPages - 1)]) {
-            continue;
-        }
-        const std::uint64_t from = std::max(page, first);
-        const std::uint64_t to = std::min(page + kPage, first + size);
-        drop_translations(ram_page + (from - page), to - from);
+        first = page_end;
     }
 }
 

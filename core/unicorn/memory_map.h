@@ -41,6 +41,8 @@ class MemoryMap final : public MemoryObserver {
     };
     void map_segment(Segment segment);
     void cut(std::uint64_t first, std::uint64_t size);
+    const Segment& segment_at(std::uint64_t address);
+    bool may_hold_code(std::uint64_t ram_address) const;
     void drop_translations(std::uint64_t ram_address, std::uint64_t size);
     void check(uc_err error, const Segment& segment, const char* what);
     static std::uint64_t io_read(uc_engine*, std::uint64_t offset, unsigned size, void* segment);
@@ -51,6 +53,7 @@ class MemoryMap final : public MemoryObserver {
     OverrideClient& client_;
     std::uint64_t& io_accesses_;
     std::map<std::uint64_t, std::unique_ptr<Segment>> segments_;  // by first address
+    const Segment* recent_ = nullptr;                             // of segment_at
     bool attached_ = false;
     std::string failure_;
 };

@@ -95,9 +95,7 @@ void set_busy(const EngineState& state, LinearMemory& memory, std::uint16_t sele
 
 /// Loads the new task's LDTR and segment registers with the checks of Intel SDM volume 3, table 7-1.
 void load_segments(EngineState& state, LinearMemory& memory, const TaskImage& task, std::uint32_t external) {
-    const auto invalid = [&](std::uint16_t selector) {
-        throw Fault{Vector::InvalidTss, (selector & ~3u) | external};
-    };
+    const auto invalid = [&](std::uint16_t selector) { throw Fault{Vector::InvalidTss, (selector & ~3u) | external}; };
     if ((task.ldt & 4) != 0) {
         invalid(task.ldt);
     }

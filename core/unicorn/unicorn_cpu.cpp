@@ -62,8 +62,7 @@ UnicornCpu::UnicornCpu(const CpuModel& model, CpuSurroundings surroundings, cons
       surroundings_(std::move(surroundings)),
       facts_(facts),
       delivery_(surroundings_.memory,
-                {.stored = [this](std::uint64_t address,
-                                  std::uint64_t size) { map_->memory_written(address, size); },
+                {.stored = [this](std::uint64_t address, std::uint64_t size) { map_->memory_written(address, size); },
                  .flush_tlb = [this] { uc_ctl_flush_tlb(uc_); },
                  .read_eflags = [this] { return read_eflags(); }}) {
     code_is_watched = facts.self_modifying_code;
@@ -132,8 +131,8 @@ std::string UnicornCpu::add_hooks() {
     const auto add = [&](int type, auto callback, std::uint64_t first, std::uint64_t last, auto... instruction) {
         uc_hook hook = 0;
         if (error == UC_ERR_OK) {
-            error = uc_hook_add(uc_, &hook, type, reinterpret_cast<void*>(+callback), this, first, last,
-                                instruction...);
+            error =
+                uc_hook_add(uc_, &hook, type, reinterpret_cast<void*>(+callback), this, first, last, instruction...);
         }
     };
     add(
@@ -419,7 +418,9 @@ void UnicornCpu::block_translated(const void* block) {
     }
 }
 
-void UnicornCpu::interrupt_window_may_open() { stop_engine(); }
+void UnicornCpu::interrupt_window_may_open() {
+    stop_engine();
+}
 
 bool UnicornCpu::can_take_interrupt() {
     Session session(*this);
@@ -435,7 +436,9 @@ void UnicornCpu::deliver_interrupt(std::uint8_t vector) {
     session.commit();
 }
 
-void UnicornCpu::deliver_nmi() { deliver_interrupt(kNmi); }
+void UnicornCpu::deliver_nmi() {
+    deliver_interrupt(kNmi);
+}
 
 // What the engine asks -----------------------------------------------------------------------------------------------
 

@@ -19,8 +19,8 @@ tl::expected<std::vector<std::uint8_t>, std::string> read_whole(const std::files
     std::error_code error;
     const auto size = std::filesystem::is_directory(path, error) ? 0 : std::filesystem::file_size(path, error);
     if (error || size == 0 || size > kLargest) {
-        return tl::unexpected(fmt::format("firmware {}: {}", path.string(),
-                                          error ? error.message() : "not a file of 1 byte to 16 MiB"));
+        return tl::unexpected(
+            fmt::format("firmware {}: {}", path.string(), error ? error.message() : "not a file of 1 byte to 16 MiB"));
     }
     std::ifstream stream(path, std::ios::binary);
     std::vector<std::uint8_t> bytes((std::istreambuf_iterator<char>(stream)), std::istreambuf_iterator<char>());

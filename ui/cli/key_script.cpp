@@ -19,42 +19,78 @@ constexpr Nanoseconds kBetweenKeys = 15 * kMillisecond;
 constexpr double kLongestWait = 86400;
 
 constexpr auto kNames = std::to_array<std::pair<std::string_view, Key>>({
-    {"ESC", Key::Escape},        {"ESCAPE", Key::Escape},
-    {"TAB", Key::Tab},           {"CAPSLOCK", Key::CapsLock},
-    {"ENTER", Key::Enter},       {"RETURN", Key::Enter},
-    {"BACKSPACE", Key::Backspace}, {"BKSP", Key::Backspace},
-    {"SPACE", Key::Space},       {"SHIFT", Key::LeftShift},
-    {"LSHIFT", Key::LeftShift},  {"RSHIFT", Key::RightShift},
-    {"CTRL", Key::LeftCtrl},     {"LCTRL", Key::LeftCtrl},
-    {"RCTRL", Key::RightCtrl},   {"ALT", Key::LeftAlt},
-    {"LALT", Key::LeftAlt},      {"RALT", Key::RightAlt},
-    {"ALTGR", Key::RightAlt},    {"GUI", Key::LeftGui},
-    {"WIN", Key::LeftGui},       {"LGUI", Key::LeftGui},
-    {"RGUI", Key::RightGui},     {"MENU", Key::Menu},
-    {"F1", Key::F1},             {"F2", Key::F2},
-    {"F3", Key::F3},             {"F4", Key::F4},
-    {"F5", Key::F5},             {"F6", Key::F6},
-    {"F7", Key::F7},             {"F8", Key::F8},
-    {"F9", Key::F9},             {"F10", Key::F10},
-    {"F11", Key::F11},           {"F12", Key::F12},
-    {"PRINTSCREEN", Key::PrintScreen}, {"PRTSC", Key::PrintScreen},
-    {"SCROLLLOCK", Key::ScrollLock}, {"PAUSE", Key::Pause},
-    {"BREAK", Key::Pause},       {"INSERT", Key::Insert},
-    {"INS", Key::Insert},        {"DELETE", Key::Delete},
-    {"DEL", Key::Delete},        {"HOME", Key::Home},
-    {"END", Key::End},           {"PAGEUP", Key::PageUp},
-    {"PGUP", Key::PageUp},       {"PAGEDOWN", Key::PageDown},
-    {"PGDN", Key::PageDown},     {"UP", Key::Up},
-    {"DOWN", Key::Down},         {"LEFT", Key::Left},
-    {"RIGHT", Key::Right},       {"NUMLOCK", Key::NumLock},
-    {"KP/", Key::KeypadDivide},  {"KP*", Key::KeypadMultiply},
-    {"KP-", Key::KeypadSubtract}, {"KPPLUS", Key::KeypadAdd},
-    {"KPENTER", Key::KeypadEnter}, {"KP.", Key::KeypadDecimal},
-    {"KP0", Key::Keypad0},       {"KP1", Key::Keypad1},
-    {"KP2", Key::Keypad2},       {"KP3", Key::Keypad3},
-    {"KP4", Key::Keypad4},       {"KP5", Key::Keypad5},
-    {"KP6", Key::Keypad6},       {"KP7", Key::Keypad7},
-    {"KP8", Key::Keypad8},       {"KP9", Key::Keypad9},
+    {"ESC", Key::Escape},
+    {"ESCAPE", Key::Escape},
+    {"TAB", Key::Tab},
+    {"CAPSLOCK", Key::CapsLock},
+    {"ENTER", Key::Enter},
+    {"RETURN", Key::Enter},
+    {"BACKSPACE", Key::Backspace},
+    {"BKSP", Key::Backspace},
+    {"SPACE", Key::Space},
+    {"SHIFT", Key::LeftShift},
+    {"LSHIFT", Key::LeftShift},
+    {"RSHIFT", Key::RightShift},
+    {"CTRL", Key::LeftCtrl},
+    {"LCTRL", Key::LeftCtrl},
+    {"RCTRL", Key::RightCtrl},
+    {"ALT", Key::LeftAlt},
+    {"LALT", Key::LeftAlt},
+    {"RALT", Key::RightAlt},
+    {"ALTGR", Key::RightAlt},
+    {"GUI", Key::LeftGui},
+    {"WIN", Key::LeftGui},
+    {"LGUI", Key::LeftGui},
+    {"RGUI", Key::RightGui},
+    {"MENU", Key::Menu},
+    {"F1", Key::F1},
+    {"F2", Key::F2},
+    {"F3", Key::F3},
+    {"F4", Key::F4},
+    {"F5", Key::F5},
+    {"F6", Key::F6},
+    {"F7", Key::F7},
+    {"F8", Key::F8},
+    {"F9", Key::F9},
+    {"F10", Key::F10},
+    {"F11", Key::F11},
+    {"F12", Key::F12},
+    {"PRINTSCREEN", Key::PrintScreen},
+    {"PRTSC", Key::PrintScreen},
+    {"SCROLLLOCK", Key::ScrollLock},
+    {"PAUSE", Key::Pause},
+    {"BREAK", Key::Pause},
+    {"INSERT", Key::Insert},
+    {"INS", Key::Insert},
+    {"DELETE", Key::Delete},
+    {"DEL", Key::Delete},
+    {"HOME", Key::Home},
+    {"END", Key::End},
+    {"PAGEUP", Key::PageUp},
+    {"PGUP", Key::PageUp},
+    {"PAGEDOWN", Key::PageDown},
+    {"PGDN", Key::PageDown},
+    {"UP", Key::Up},
+    {"DOWN", Key::Down},
+    {"LEFT", Key::Left},
+    {"RIGHT", Key::Right},
+    {"NUMLOCK", Key::NumLock},
+    {"KP/", Key::KeypadDivide},
+    {"KP*", Key::KeypadMultiply},
+    {"KP-", Key::KeypadSubtract},
+    {"KPPLUS", Key::KeypadAdd},
+    {"KPENTER", Key::KeypadEnter},
+    {"KP.", Key::KeypadDecimal},
+    {"KP0", Key::Keypad0},
+    {"KP1", Key::Keypad1},
+    {"KP2", Key::Keypad2},
+    {"KP3", Key::Keypad3},
+    {"KP4", Key::Keypad4},
+    {"KP5", Key::Keypad5},
+    {"KP6", Key::Keypad6},
+    {"KP7", Key::Keypad7},
+    {"KP8", Key::Keypad8},
+    {"KP9", Key::Keypad9},
     {"102ND", Key::NonUsBackslash},
 });
 
@@ -66,12 +102,14 @@ struct Stroke {
 // What the characters of a US keyboard other than letters and digits lie on: plain, then with shift.
 constexpr std::string_view kPlain = "`-=[]\\;',./ ";
 constexpr std::string_view kShifted = "~_+{}|:\"<>? ";
-constexpr std::array<Key, 12> kPunctuation{Key::Grave,     Key::Minus,     Key::Equal,      Key::LeftBracket,
+constexpr std::array<Key, 12> kPunctuation{Key::Grave,        Key::Minus,     Key::Equal,     Key::LeftBracket,
                                            Key::RightBracket, Key::Backslash, Key::Semicolon, Key::Apostrophe,
-                                           Key::Comma,     Key::Period,    Key::Slash,      Key::Space};
+                                           Key::Comma,        Key::Period,    Key::Slash,     Key::Space};
 constexpr std::string_view kShiftedDigits = ")!@#$%^&*(";
 
-Key offset(Key first, std::size_t by) { return static_cast<Key>(static_cast<std::size_t>(first) + by); }
+Key offset(Key first, std::size_t by) {
+    return static_cast<Key>(static_cast<std::size_t>(first) + by);
+}
 
 std::optional<Stroke> stroke_of(char character) {
     const auto byte = static_cast<unsigned char>(character);
@@ -184,8 +222,7 @@ tl::expected<std::vector<KeyStep>, std::string> parse_key_script(std::string_vie
                 const std::size_t plus = std::min(inside.find('+', from), inside.size());
                 const std::optional<Key> key = named_key(inside.substr(from, plus - from));
                 if (!key) {
-                    return refuse(at + 1 + from,
-                                  fmt::format("there is no key '{}'", inside.substr(from, plus - from)));
+                    return refuse(at + 1 + from, fmt::format("there is no key '{}'", inside.substr(from, plus - from)));
                 }
                 keys.push_back(*key);
                 from = plus + 1;

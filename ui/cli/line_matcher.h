@@ -10,8 +10,8 @@ namespace vpc::cli {
 /// Searches lines of guest output for an ECMAScript regular expression.
 class LineMatcher {
   public:
-    /// A match may be this long. Of a longer line, as a guest writes that places its cursor instead of ending lines, the
-    /// last so many bytes are searched.
+    /// A match may be this long. Of a longer line, as a guest writes that places its cursor instead of ending lines,
+    /// the last so many bytes are searched.
     static constexpr std::size_t kLongestMatch = 2048;
 
     /// The error says what is wrong with the expression.

@@ -25,7 +25,9 @@ sigset_t ending_signals() {
     return signals;
 }
 
-Nanoseconds to_nanoseconds(double seconds) { return static_cast<Nanoseconds>(seconds * static_cast<double>(kSecond)); }
+Nanoseconds to_nanoseconds(double seconds) {
+    return static_cast<Nanoseconds>(seconds * static_cast<double>(kSecond));
+}
 
 }  // namespace
 
@@ -34,7 +36,9 @@ MachineRunner::MachineRunner() {
     pthread_sigmask(SIG_BLOCK, &signals, &previous_signals_);
 }
 
-MachineRunner::~MachineRunner() { pthread_sigmask(SIG_SETMASK, &previous_signals_, nullptr); }
+MachineRunner::~MachineRunner() {
+    pthread_sigmask(SIG_SETMASK, &previous_signals_, nullptr);
+}
 
 std::string MachineRunner::prepare(const RunOptions& options) {
     options_ = options;

@@ -66,7 +66,7 @@ class MachineRunner {
 
     // Machine's thread only.
     std::array<std::vector<std::uint8_t>, 2> incoming_;  // bytes for a UART that has no room
-    bool serial_changed_ = false;  // since the unfinished line was searched
+    bool serial_changed_ = false;                        // since the unfinished line was searched
     std::uint64_t seen_generation_ = 0;
     std::size_t next_key_ = 0;
     Nanoseconds next_key_at_ = 0;

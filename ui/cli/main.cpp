@@ -33,8 +33,8 @@ int main(int argc, char** argv) {
            "--log",
            [](const std::string& level) {
                if (!vpc::set_log_level(level)) {
-                   throw CLI::ValidationError(
-                       "--log", "'" + level + "' is none of trace, debug, info, warning, error, off");
+                   throw CLI::ValidationError("--log",
+                                              "'" + level + "' is none of trace, debug, info, warning, error, off");
                }
            },
            "how much to log on stderr: trace, debug, info, warning, error or off")

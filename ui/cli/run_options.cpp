@@ -52,8 +52,7 @@ void add_run_options(CLI::App& app, RunOptions& options) {
     app.add_option("--until-serial", options.until_serial,
                    "end with status 0 when a line the guest sends to COM1 matches this ECMAScript regular expression")
         ->type_name("REGEX");
-    app.add_option("--until-screen", options.until_screen,
-                   "end with status 0 when a line of the text screen matches")
+    app.add_option("--until-screen", options.until_screen, "end with status 0 when a line of the text screen matches")
         ->type_name("REGEX");
     app.add_option("--keys", options.keys,
                    "type this: characters, {ENTER}, {F1}, {CTRL+ALT+DEL}, {WAIT 2} (seconds) and so on")

@@ -7,7 +7,9 @@
 namespace vpc::cli {
 namespace {
 
-double seconds(Nanoseconds time) { return static_cast<double>(time) / static_cast<double>(kSecond); }
+double seconds(Nanoseconds time) {
+    return static_cast<double>(time) / static_cast<double>(kSecond);
+}
 
 }  // namespace
 

@@ -76,13 +76,13 @@ class RawTerminal {
 class StreamBackend final : public SerialBackend {
   public:
     struct Ends {
-        Descriptor owned;      // closed with the back end
-        int output = -1;       // -1: nobody yet
+        Descriptor owned;  // closed with the back end
+        int output = -1;   // -1: nobody yet
         int input = -1;
-        Descriptor listener;   // of a unix socket
-        Descriptor slave;      // of a pty: keeps it alive without a client
-        std::string remove;    // the socket's file
-        bool terminal = false; // stdin may be one
+        Descriptor listener;    // of a unix socket
+        Descriptor slave;       // of a pty: keeps it alive without a client
+        std::string remove;     // the socket's file
+        bool terminal = false;  // stdin may be one
     };
 
     explicit StreamBackend(Ends ends) : ends_(std::move(ends)), wake_reader_(eventfd(0, EFD_CLOEXEC)) {
