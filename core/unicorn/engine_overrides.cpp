@@ -126,14 +126,14 @@ OverrideScope::~OverrideScope() {
 }
 
 const EngineFunctions& engine_functions() {
-    static const EngineFunctions functions = [] {
+    static const EngineFunctions kFunctions = [] {
         EngineFunctions all;
         resolve(all.invalidate_range, "tb_invalidate_phys_range_x86_64");
         resolve(all.ram_address, "qemu_ram_addr_from_host_x86_64");
         resolve(all.read_eflags, "helper_read_eflags_x86_64");
         return all;
     }();
-    return functions;
+    return kFunctions;
 }
 
 }  // namespace vpc::unicorn

@@ -245,8 +245,8 @@ std::string EngineFacts::describe() const {
 }
 
 const tl::expected<EngineFacts, std::string>& engine_facts() {
-    static const tl::expected<EngineFacts, std::string> facts = probe();
-    return facts;
+    static const tl::expected<EngineFacts, std::string> kFacts = probe();
+    return kFacts;
 }
 
 }  // namespace vpc::unicorn

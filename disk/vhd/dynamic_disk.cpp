@@ -286,7 +286,6 @@ Status DynamicDisk::make_room() {
         status = file_->sync();
     }
     if (!status) {
-        stale_end_ = std::max(stale_end_, new_offset + kFooterSize);
         // The old footer must be the end of the file again; if even that fails, the copy at its start remains.
         if (auto undone = file_->truncate(footer_offset_ + kFooterSize); !undone) {
             log().error("{}", undone.error().message);

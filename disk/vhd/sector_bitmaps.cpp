@@ -92,9 +92,6 @@ Result<SectorBitmaps::Bitmap*> SectorBitmaps::load(File& file, std::uint32_t blo
 }
 
 bool SectorBitmaps::is_full(const Bitmap& bitmap) const {
-    if (bitmap.dirty) {
-        return false;  // not before it has been written
-    }
     const auto whole = bitmap.bytes.begin() + sectors_per_block_ / 8;
     if (!std::all_of(bitmap.bytes.begin(), whole, [](std::uint8_t byte) { return byte == 0xFF; })) {
         return false;

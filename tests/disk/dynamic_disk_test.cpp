@@ -5,6 +5,7 @@
 #include <random>
 
 #include "tests/disk/image_builder.h"
+#include "tests/disk/recording_file.h"
 #include "tests/disk/temporary_folder.h"
 
 namespace vpc::disk {
@@ -125,6 +126,36 @@ TEST(DynamicDisk, ClosingFlushesAndLeavesTheFooterRightBehindTheLastBlock) {
     const auto again = open_writable(contents);
     EXPECT_EQ(read_sectors(*again, 0, 1), filled_sectors(1, 0x11));
     EXPECT_EQ(read_sectors(*again, 63, 1), filled_sectors(1, 0x22));
+}
+
+TEST(DynamicDisk, ClosingCutsTheFileNotBeforeTheNewFooterIsOnTheDisk) {
+    using Kind = testing::FileOperation::Kind;
+    const auto contents = MemoryContents::of(build_dynamic({.sectors = 64}));
+    const auto operations = std::make_shared<testing::FileOperations>();
+    {
+        const auto device =
+            open_image(std::make_unique<testing::RecordingFile>(contents, operations), OpenMode::ReadWrite);
+        ASSERT_TRUE(device.has_value());
+        ASSERT_TRUE(write_sectors(**device, 0, 1, 0x11));
+    }
+    ASSERT_GE(operations->size(), 3u);
+    const auto last = operations->end() - 3;
+    EXPECT_EQ(last[0].kind, Kind::Write);
+    EXPECT_TRUE(vhd::is_intact_footer(last[0].bytes));
+    EXPECT_EQ(last[1].kind, Kind::Sync);
+    EXPECT_EQ(last[2].kind, Kind::Truncate);
+    EXPECT_EQ(last[2].offset, last[0].offset + 512);
+}
+
+TEST(DynamicDisk, OnlyTheLastFewBlocksWaitForAFlush) {
+    const auto contents = MemoryContents::of(build_dynamic({.sectors = 8 * 30}));
+    const auto device = open_writable(contents);
+    for (std::uint32_t block = 0; block < 30; ++block) {
+        ASSERT_TRUE(write_sectors(*device, std::uint64_t{block} * 8, 1, 0x11));
+        if (block >= vhd::DynamicDisk::kReservedBlocks) {
+            EXPECT_NE(table_entry(*contents, block - vhd::DynamicDisk::kReservedBlocks), 0xFFFFFFFF) << block;
+        }
+    }
 }
 
 TEST(DynamicDisk, CopyOfTheFooterAtTheStartIsNeverTouched) {

@@ -146,6 +146,7 @@ INSTANTIATE_TEST_SUITE_P(Faults, FailingHost, ::testing::Combine(::testing::Bool
 
 TEST(FullHost, IsReportedAndTheBlockIsWrittenWhenThereIsRoomAgain) {
     const auto contents = MemoryContents::of(build_dynamic({.sectors = 64, .blocks = {{0}}}));
+    const std::uint64_t size_before = contents->size;
     Faults faults = {.calls_until_failure = 0};
     {
         const auto device = open_image(std::make_unique<FaultyFile>(contents, faults), OpenMode::ReadWrite);
@@ -153,6 +154,8 @@ TEST(FullHost, IsReportedAndTheBlockIsWrittenWhenThereIsRoomAgain) {
         const Status status = write_sectors(**device, 30, 1, 0x11);
         ASSERT_FALSE(status.has_value());
         EXPECT_EQ(status.error().code, ErrorCode::NoSpace);
+        EXPECT_EQ(contents->size, size_before) << "half a footer at the end would be no footer";
+        EXPECT_TRUE(testing::ends_with_footer(*contents));
         EXPECT_TRUE(write_sectors(**device, 30, 1, 0x22));
         EXPECT_TRUE((*device)->flush());
     }
