@@ -7,6 +7,7 @@
 #include <cctype>
 #include <charconv>
 #include <optional>
+#include <ranges>
 #include <utility>
 
 namespace vpc::cli {
@@ -142,8 +143,8 @@ void press_together(const std::vector<Key>& keys, std::vector<KeyStep>& steps) {
     for (const Key key : keys) {
         steps.push_back({.key = key, .pressed = true, .wait = kBetweenKeys});
     }
-    for (auto key = keys.rbegin(); key != keys.rend(); ++key) {
-        steps.push_back({.key = *key, .pressed = false, .wait = kBetweenKeys});
+    for (const Key key : keys | std::views::reverse) {
+        steps.push_back({.key = key, .pressed = false, .wait = kBetweenKeys});
     }
 }
 
