@@ -136,7 +136,7 @@ test_all() {
     configure_and_build asan-ubsan
     say "Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer"
     (cd "$top" && ctest --preset asan-ubsan -j "$(nproc)")
-    configure_and_build fuzz
+    configure_and_build fuzz fuzzers
     say "Fuzzers, briefly"
     (cd "$top" && ctest --preset fuzz -j "$(nproc)")
     say "Unit tests and guests"

@@ -41,11 +41,11 @@ TEST_P(CpuContributory, FollowedByAnotherOneIsADoubleFault) {
 
 INSTANTIATE_TEST_SUITE_P(
     Exceptions, CpuContributory,
-    testing::Values(First{"Divide", 0, {0x31, 0xC9, 0xF7, 0xF1}},                       // XOR ECX,ECX; DIV ECX
-                    First{"SegmentNotPresent", 11, {0x66, 0xB8, 0x58, 0, 0x8E, 0xD8}},  // MOV DS,absent
-                    First{"Stack", 12, {0x66, 0xB8, 0x58, 0, 0x8E, 0xD0}},              // MOV SS,absent
-                    First{"GeneralProtection", 13, {0x66, 0xB8, 0xF8, 7, 0x8E, 0xD8}}), // MOV DS,7F8h
-    [](const auto& info) { return info.param.name; });
+    testing::Values(First{"Divide", 0, {0x31, 0xC9, 0xF7, 0xF1}},                        // XOR ECX,ECX; DIV ECX
+                    First{"SegmentNotPresent", 11, {0x66, 0xB8, 0x58, 0, 0x8E, 0xD8}},   // MOV DS,absent
+                    First{"Stack", 12, {0x66, 0xB8, 0x58, 0, 0x8E, 0xD0}},               // MOV SS,absent
+                    First{"GeneralProtection", 13, {0x66, 0xB8, 0xF8, 7, 0x8E, 0xD8}}),  // MOV DS,7F8h
+    [](const auto& each) { return each.param.name; });
 
 class CpuBenign : public CpuDoubleFault, public testing::WithParamInterface<First> {};
 
@@ -63,13 +63,12 @@ TEST_P(CpuBenign, FollowedByAFaultIsHandledSerially) {
     EXPECT_EQ(guest.cpu->statistics().double_faults, 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Exceptions, CpuBenign,
-                         testing::Values(First{"InvalidOpcode", 6, {0x0F, 0x0B}},
-                                         First{"DeviceNotAvailable", 7, {0xD9, 0xE8}},                  // FLD1
-                                         First{"Bound", 5, {0x31, 0xC0, 0x62, 0x05, 0x00, 0xB0, 0, 0}},  // BOUND EAX,[B000h]
-                                         First{"SoftwareInterrupt13", 13, {0xCD, 0x0D}},
-                                         First{"Breakpoint", 3, {0xCC}}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Exceptions, CpuBenign,
+    testing::Values(First{"InvalidOpcode", 6, {0x0F, 0x0B}}, First{"DeviceNotAvailable", 7, {0xD9, 0xE8}},  // FLD1
+                    First{"Bound", 5, {0x31, 0xC0, 0x62, 0x05, 0x00, 0xB0, 0, 0}},  // BOUND EAX,[B000h]
+                    First{"SoftwareInterrupt13", 13, {0xCD, 0x0D}}, First{"Breakpoint", 3, {0xCC}}),
+    [](const auto& each) { return each.param.name; });
 
 TEST_F(CpuDoubleFault, HardwareInterruptFollowedByAFaultIsHandledSerially) {
     guest.start.eflags |= eflags::kInterrupt;

@@ -21,7 +21,7 @@ TEST(CpuExceptions, InvalidOpcodeReturnsToItself) {
 TEST(CpuExceptions, HandlerMaySkipTheInvalidOpcode) {
     Guest guest;
     guest.protected_mode();
-    guest.code({0x0F, 0x0B, 0x40, 0x0F, 0x0B, 0x40, 0xF4});          // UD2; INC EAX; UD2; INC EAX; HLT
+    guest.code({0x0F, 0x0B, 0x40, 0x0F, 0x0B, 0x40, 0xF4});      // UD2; INC EAX; UD2; INC EAX; HLT
     guest.store(handler_of(6), {0x83, 0x04, 0x24, 0x02, 0xCF});  // ADD DWORD [ESP],2; IRETD
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     EXPECT_EQ(guest.state().eip, kCode + 7);
@@ -66,7 +66,7 @@ TEST(CpuExceptions, ClearTaskSwitchedEndsThem) {
     Guest guest;
     guest.protected_mode();
     guest.start.cr0 |= cr0::kTaskSwitched;
-    guest.code({0xD9, 0xE8, 0xF4});                     // FLD1; HLT
+    guest.code({0xD9, 0xE8, 0xF4});                  // FLD1; HLT
     guest.store(handler_of(7), {0x0F, 0x06, 0xCF});  // CLTS; IRETD
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     EXPECT_EQ(guest.state().eip, kCode + 3);
@@ -134,7 +134,7 @@ TEST(CpuExceptions, InterruptHandlersAreNotStepped) {
     trace_single_steps(guest);
     guest.start.eflags = eflags::kAlwaysOne | eflags::kTrap;
     guest.gate(0x40, kTrapGate32, kCode32, 0x61000);
-    guest.store(0x61000, {0x90, 0x90, 0x9C, 0x5A, 0xCF});  // NOP; NOP; PUSHFD; POP EDX; IRETD
+    guest.store(0x61000, {0x90, 0x90, 0x9C, 0x5A, 0xCF});    // NOP; NOP; PUSHFD; POP EDX; IRETD
     guest.code({0xCD, 0x40, 0x90, 0x6A, 0x02, 0x9D, 0xF4});  // INT 40h; NOP; PUSH 2; POPFD; HLT
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     EXPECT_EQ(guest.state().eip, kCode + 7);

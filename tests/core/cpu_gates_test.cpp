@@ -93,9 +93,9 @@ TEST_P(CpuGate, IretReturnsToTheOuterRing) {
 INSTANTIATE_TEST_SUITE_P(Kinds, CpuGate,
                          testing::Values(GateKind{kInterruptGate32, true, false}, GateKind{kTrapGate32, true, true},
                                          GateKind{kInterruptGate16, false, false}, GateKind{kTrapGate16, false, true}),
-                         [](const auto& info) {
-                             return std::string(info.param.keeps_interrupts ? "Trap" : "Interrupt") +
-                                    (info.param.wide ? "32" : "16");
+                         [](const auto& each) {
+                             return std::string(each.param.keeps_interrupts ? "Trap" : "Interrupt") +
+                                    (each.param.wide ? "32" : "16");
                          });
 
 TEST(CpuGates, SixteenBitStackMovesOnlySp) {
@@ -172,9 +172,9 @@ class CpuInnerStack : public testing::Test {
     CpuInnerStack() {
         guest.protected_mode(3);
         guest.gate(0x40, kInterruptGate32, kRing1Code | 1, handler_of(0x40), 3);
-        guest.store32(kTss + 0x0C, kData + 0x800);  // ESP1
-        guest.store16(kTss + 0x10, kRing1Data | 1);  // SS1
-        guest.code({0x90, 0xCD, 0x40});              // NOP; INT 40h
+        guest.store32(kTss + 0x0C, kData + 0x800);    // ESP1
+        guest.store16(kTss + 0x10, kRing1Data | 1);   // SS1
+        guest.code({0x90, 0xCD, 0x40});               // NOP; INT 40h
         guest.store(handler_of(0x40), {0xCD, 0x41});  // INT 41h
     }
     void expect_fault(int vector, std::uint32_t error_code) {
@@ -260,7 +260,7 @@ INSTANTIATE_TEST_SUITE_P(Forms, CpuGatePrivilege,
                                          FaultingInterrupt{"Int3InTwoBytes", {0xCD, 0x03}, 3},
                                          FaultingInterrupt{"Int4InTwoBytes", {0xCD, 0x04}, 4},
                                          FaultingInterrupt{"Into", {0xCE}, 4}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& each) { return each.param.name; });
 
 TEST(CpuGates, ExceptionsAndHardwareInterruptsIgnoreTheGatesPrivilege) {
     Guest guest;

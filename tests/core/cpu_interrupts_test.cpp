@@ -68,8 +68,8 @@ TEST_F(CpuInterrupts, SecondStiCastsNoShadow) {
 }
 
 TEST_F(CpuInterrupts, SoftwareInterruptMayBeTheInstructionAfterSti) {
-    guest.code({0xFB, 0xCD, 0x40, 0xF4});                     // STI; INT 40h; HLT
-    guest.store(handler_of(0x40), {0x40, 0xCF});              // INC EAX; IRETD
+    guest.code({0xFB, 0xCD, 0x40, 0xF4});         // STI; INT 40h; HLT
+    guest.store(handler_of(0x40), {0x40, 0xCF});  // INC EAX; IRETD
     run_pending();
     EXPECT_EQ(guest.reg(kEax), 1u);
     expect_taken_at(kCode + 3);
@@ -90,7 +90,7 @@ TEST_F(CpuInterrupts, LoadingTheStackSegmentShadowsOneInstruction) {
 
 TEST_F(CpuInterrupts, PoppingTheStackSegmentShadowsOneInstruction) {
     guest.start.eflags |= eflags::kInterrupt;
-    guest.start.general[kEsp] = kDevice;  // the selector comes from the device
+    guest.start.general[kEsp] = kDevice;                           // the selector comes from the device
     guest.code({0x17, 0xBC, 0x00, 0x68, 0x00, 0x00, 0x40, 0xF4});  // POP SS; MOV ESP,6800h; INC EAX; HLT
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     expect_taken_at(kCode + 6);

@@ -104,12 +104,12 @@ TEST(CpuCode, StoredByDmaIsSeen) {
 TEST(CpuCode, StoredByDmaDuringARunIsSeen) {
     Guest guest;
     guest.protected_mode();
-    const auto claim = guest.ports.claim(
-        {.owner = "DMA", .first = 0x80, .count = 1},
-        {.read = {},
-         .write = [&](std::uint16_t, std::uint32_t value,
-                      unsigned) { guest.store(0x40001, {static_cast<std::uint8_t>(value)}); },
-         .peek = {}});
+    const auto claim =
+        guest.ports.claim({.owner = "DMA", .first = 0x80, .count = 1},
+                          {.read = {},
+                           .write = [&](std::uint16_t, std::uint32_t value,
+                                        unsigned) { guest.store(0x40001, {static_cast<std::uint8_t>(value)}); },
+                           .peek = {}});
     guest.store(0x40000, {0xB0, 0x00, 0xC3});
     guest.code({
         0x31, 0xC9, 0x31, 0xDB,              // XOR ECX,ECX; XOR EBX,EBX
@@ -129,10 +129,10 @@ TEST(CpuCode, WrittenByAnInterruptFrameIsSeen) {
     guest.protected_mode();
     guest.store(0x40000, {0xB0, 0x77, 0xC3});
     guest.gate(0x40, kInterruptGate32, kCode32, 0x61000);
-    guest.store(0x61000, {0xBC, 0x00, 0x70, 0x00, 0x00,        // MOV ESP,7000h
+    guest.store(0x61000, {0xBC, 0x00, 0x70, 0x00, 0x00,          // MOV ESP,7000h
                           0xE8, 0xF6, 0xEF, 0xFD, 0xFF, 0xF4});  // CALL 40000h; HLT
-    guest.code({0xE8, 0xFB, 0xFF, 0x02, 0x00,                  // CALL 40000h
-                0xBC, 0x09, 0x00, 0x04, 0x00, 0xCD, 0x40});    // MOV ESP,40009h; INT 40h
+    guest.code({0xE8, 0xFB, 0xFF, 0x02, 0x00,                    // CALL 40000h
+                0xBC, 0x09, 0x00, 0x04, 0x00, 0xCD, 0x40});      // MOV ESP,40009h; INT 40h
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     // Frame: EIP at 3FFFDh, CS at 40001h, EFLAGS at 40005h. CS = 0008h: MOV AL,08h, and then 00h.
     EXPECT_EQ(guest.load8(0x40001), kCode32);
@@ -155,10 +155,10 @@ class CpuRom : public testing::Test {
 
 TEST_F(CpuRom, ExecutesAndIgnoresStores) {
     guest.code({
-        0xC6, 0x05, 0x01, 0x01, 0xFF, 0xFF, 0x99,                                // MOV BYTE [FFFF0101h],99h
-        0xC7, 0x05, 0x01, 0x01, 0xFF, 0xFF, 0x99, 0x99, 0x99, 0x99,              // MOV DWORD [FFFF0101h],99999999h
-        0x8A, 0x1D, 0x01, 0x01, 0xFF, 0xFF,                                      // MOV BL,[FFFF0101h]
-        0xB9, 0x00, 0x01, 0xFF, 0xFF, 0xFF, 0xE1,                                // MOV ECX,FFFF0100h; JMP ECX
+        0xC6, 0x05, 0x01, 0x01, 0xFF, 0xFF, 0x99,                    // MOV BYTE [FFFF0101h],99h
+        0xC7, 0x05, 0x01, 0x01, 0xFF, 0xFF, 0x99, 0x99, 0x99, 0x99,  // MOV DWORD [FFFF0101h],99999999h
+        0x8A, 0x1D, 0x01, 0x01, 0xFF, 0xFF,                          // MOV BL,[FFFF0101h]
+        0xB9, 0x00, 0x01, 0xFF, 0xFF, 0xFF, 0xE1,                    // MOV ECX,FFFF0100h; JMP ECX
     });
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     EXPECT_EQ(guest.state().eip, kRom + 0x103);
@@ -208,13 +208,12 @@ TEST(CpuMemory, WindowChangedByARunningGuestTakesEffect) {
     guest.protected_mode();
     std::uint8_t* ram = guest.memory.ram() + 0xC0000;
     guest.memory.set_window(0xC0000, 0x4000, {.read = ram, .write = ram});
-    const auto claim = guest.ports.claim({.owner = "bridge", .first = 0x80, .count = 1},
-                                         {.read = {},
-                                          .write =
-                                              [&](std::uint16_t, std::uint32_t, unsigned) {
-                                                  guest.memory.set_window(0xC0000, 0x4000, {.read = ram});
-                                              },
-                                          .peek = {}});
+    const auto claim =
+        guest.ports.claim({.owner = "bridge", .first = 0x80, .count = 1},
+                          {.read = {},
+                           .write = [&](std::uint16_t, std::uint32_t,
+                                        unsigned) { guest.memory.set_window(0xC0000, 0x4000, {.read = ram}); },
+                           .peek = {}});
     guest.code({
         0xC6, 0x05, 0x10, 0x00, 0x0C, 0x00, 0x11,  // MOV BYTE [C0010h],11h
         0xE6, 0x80,                                // OUT 80h,AL: write-protects

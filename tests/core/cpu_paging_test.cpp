@@ -133,7 +133,7 @@ INSTANTIATE_TEST_SUITE_P(Rights, CpuPageFault,
                                          Access{"UserWritesReadOnly", 3, 5, false, true, 7},
                                          Access{"UserReadsReadOnly", 3, 5, false, false, -1},
                                          Access{"UserWritesOwnPage", 3, 7, false, true, -1}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& each) { return each.param.name; });
 
 TEST(CpuPaging, FetchFromAnAbsentPageFaultsThere) {
     Guest guest;
@@ -189,8 +189,12 @@ class CpuPageFaultOfDelivery : public testing::Test {
     Guest guest;
 };
 
-TEST_F(CpuPageFaultOfDelivery, OnAnAbsentStackIsASupervisorWrite) { expect_error_code(0, 2); }
-TEST_F(CpuPageFaultOfDelivery, OnAReadOnlyStackSaysPresent) { expect_error_code(0x50001, 3); }
+TEST_F(CpuPageFaultOfDelivery, OnAnAbsentStackIsASupervisorWrite) {
+    expect_error_code(0, 2);
+}
+TEST_F(CpuPageFaultOfDelivery, OnAReadOnlyStackSaysPresent) {
+    expect_error_code(0x50001, 3);
+}
 
 TEST(CpuPaging, FrameAcrossTwoPagesIsWrittenWhole) {
     Guest guest;

@@ -15,7 +15,7 @@ TEST(CpuSysenter, EntersRing0) {
     guest.start.sysenter_cs = kCode32;
     guest.start.sysenter_esp = kStack;
     guest.start.sysenter_eip = kSystemEntry;
-    guest.code({0x90, 0x0F, 0x34});    // NOP; SYSENTER
+    guest.code({0x90, 0x0F, 0x34});  // NOP; SYSENTER
     guest.store(kSystemEntry, {0xF4});
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     const CpuState state = guest.state();
@@ -70,10 +70,10 @@ TEST(CpuSysenter, RegistersAreWrittenByWrmsr) {
     Guest guest;
     guest.protected_mode();
     guest.code({
-        0x31, 0xD2,                                                        // XOR EDX,EDX
-        0xB9, 0x74, 0x01, 0x00, 0x00, 0xB8, 0x08, 0, 0, 0, 0x0F, 0x30,     // WRMSR 174h,8
-        0x41, 0xB8, 0x11, 0x22, 0x33, 0x44, 0x0F, 0x30,                    // WRMSR 175h,44332211h
-        0x41, 0xB8, 0x55, 0x66, 0x77, 0x88, 0x0F, 0x30, 0x0F, 0x32, 0xF4,  // WRMSR 176h,88776655h; RDMSR; HLT
+        0x31, 0xD2,                                                              // XOR EDX,EDX
+        0xB9, 0x74, 0x01, 0x00, 0x00, 0xB8, 0x08, 0,    0,    0,    0x0F, 0x30,  // WRMSR 174h,8
+        0x41, 0xB8, 0x11, 0x22, 0x33, 0x44, 0x0F, 0x30,                          // WRMSR 175h,44332211h
+        0x41, 0xB8, 0x55, 0x66, 0x77, 0x88, 0x0F, 0x30, 0x0F, 0x32, 0xF4,        // WRMSR 176h,88776655h; RDMSR; HLT
     });
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     const CpuState state = guest.state();
@@ -300,7 +300,7 @@ TEST_P(CpuModels, ExecuteWhatTheyAnnounce) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, CpuModels, testing::ValuesIn(cpu_models().begin(), cpu_models().end()),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& each) { return std::string(each.param.name); });
 
 TEST(CpuDebugRegisters, BreakpointsKeepTheirValueAndTheHostSurvives) {
     Guest guest;

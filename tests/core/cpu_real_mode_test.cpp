@@ -27,7 +27,7 @@ TEST(CpuRealMode, IretReturnsBehindTheInterrupt) {
     Guest guest;
     guest.real_mode();
     guest.start.eflags = kFlags | eflags::kCarry;
-    guest.code({0xCD, 0x21, 0xF4});              // INT 21h; HLT
+    guest.code({0xCD, 0x21, 0xF4});               // INT 21h; HLT
     guest.store(handler_of(0x21), {0xF8, 0xCF});  // CLC; IRET
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     const CpuState state = guest.state();
@@ -156,7 +156,7 @@ TEST(CpuRealMode, IntoWithoutOverflowDoesNothing) {
 TEST(CpuRealMode, BoundOutsideItsLimitsFaults) {
     Guest guest;
     guest.real_mode();
-    guest.store32(kData, 0x00200010);                       // 10h to 20h
+    guest.store32(kData, 0x00200010);                        // 10h to 20h
     guest.code({0xB8, 0x21, 0x00, 0x62, 0x06, 0x00, 0xB0});  // MOV AX,21h; BOUND AX,[B000h]
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     EXPECT_EQ(guest.handler(), 5);

@@ -132,8 +132,8 @@ TEST(CpuStateRoundTrip, MovesToAnotherProcessorInMidLoop) {
     Guest guest;
     guest.protected_mode();
     guest.code({
-        0x41, 0x01, 0xC8, 0xFF, 0x05, 0x00, 0xB0, 0x00, 0x00,        // INC ECX; ADD EAX,ECX; INC DWORD [B000h]
-        0x81, 0xF9, 0x40, 0x0D, 0x03, 0x00, 0x72, 0xEF, 0xF4,        // CMP ECX,200000; JB; HLT
+        0x41, 0x01, 0xC8, 0xFF, 0x05, 0x00, 0xB0, 0x00, 0x00,  // INC ECX; ADD EAX,ECX; INC DWORD [B000h]
+        0x81, 0xF9, 0x40, 0x0D, 0x03, 0x00, 0x72, 0xEF, 0xF4,  // CMP ECX,200000; JB; HLT
     });
     guest.cpu->set_state(guest.start);
     std::atomic<bool> done = false;
@@ -221,8 +221,8 @@ TEST(CpuStops, RequestFromAPortIsExact) {
         {.owner = "stop", .first = 0x80, .count = 1},
         {.read = {}, .write = [&](std::uint16_t, std::uint32_t, unsigned) { guest.cpu->request_stop(); }, .peek = {}});
     guest.code({
-        0x40, 0xE6, 0x80, 0x43, 0xE6, 0x80, 0x41,        // INC EAX; OUT 80h,AL; INC EBX; OUT 80h,AL; INC ECX
-        0x83, 0xF9, 0x64, 0x72, 0xF4, 0xF4,              // CMP ECX,100; JB; HLT
+        0x40, 0xE6, 0x80, 0x43, 0xE6, 0x80, 0x41,  // INC EAX; OUT 80h,AL; INC EBX; OUT 80h,AL; INC ECX
+        0x83, 0xF9, 0x64, 0x72, 0xF4, 0xF4,        // CMP ECX,100; JB; HLT
     });
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     EXPECT_EQ(guest.reg(kEax), 100u);
@@ -234,7 +234,7 @@ TEST(CpuStops, TwoProcessorsOnTwoThreadsDoNotDisturbEachOther) {
     const auto count = [](std::uint32_t* result) {
         Guest guest;
         guest.protected_mode();
-        guest.code({0x41, 0xFF, 0x05, 0x00, 0xB0, 0x00, 0x00,                 // INC ECX; INC DWORD [B000h]
+        guest.code({0x41, 0xFF, 0x05, 0x00, 0xB0, 0x00, 0x00,                // INC ECX; INC DWORD [B000h]
                     0x81, 0xF9, 0x00, 0x00, 0x10, 0x00, 0x72, 0xF1, 0xF4});  // CMP ECX,100000h; JB; HLT
         guest.run();
         *result = guest.load32(kData);

@@ -128,7 +128,7 @@ TEST(CpuVirtual8086, IretReturnsIntoIt) {
     guest.virtual_8086(3);
     guest.gate(0x42, kInterruptGate32, kCode32, handler_of(0x42), 3);
     guest.code({0xCD, 0x41, 0x8C, 0xD8, 0xCD, 0x42});  // INT 41h; MOV AX,DS; INT 42h
-    guest.store(handler_of(0x41), {0xCF});              // IRETD
+    guest.store(handler_of(0x41), {0xCF});             // IRETD
     ASSERT_EQ(guest.run(), CpuExit::Halted);
     EXPECT_EQ(guest.handler(), 0x42);
     EXPECT_EQ(guest.reg(kEax) & 0xFFFF, 0x2222u);
@@ -136,12 +136,12 @@ TEST(CpuVirtual8086, IretReturnsIntoIt) {
 }
 
 TEST(CpuVirtual8086, SensitiveInstructionsNeedIopl3) {
-    for (const std::uint8_t opcode : {0xFA, 0xFB, 0x9C, 0x9D, 0xCF}) {  // CLI, STI, PUSHF, POPF, IRET
+    for (const int opcode : {0xFA, 0xFB, 0x9C, 0x9D, 0xCF}) {  // CLI, STI, PUSHF, POPF, IRET
         Guest guest;
         guest.virtual_8086(2);
-        guest.code({opcode});
-        ASSERT_EQ(guest.run(), CpuExit::Halted) << std::hex << int{opcode};
-        EXPECT_EQ(guest.handler(), 13) << std::hex << int{opcode};
+        guest.code({static_cast<std::uint8_t>(opcode)});
+        ASSERT_EQ(guest.run(), CpuExit::Halted) << std::hex << opcode;
+        EXPECT_EQ(guest.handler(), 13) << std::hex << opcode;
         EXPECT_EQ(guest.stacked32(0), 0u);
         EXPECT_EQ(guest.stacked32(1), 0u);
     }

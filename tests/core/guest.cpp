@@ -34,7 +34,9 @@ Guest::Guest(const CpuModel& model) {
     store(kTaskCode, {0xF4});
 }
 
-Guest::~Guest() { watchdog_.reset(); }
+Guest::~Guest() {
+    watchdog_.reset();
+}
 
 void Guest::real_mode() {
     for (unsigned vector = 0; vector < 256; ++vector) {
@@ -175,7 +177,9 @@ void Guest::store32(std::uint32_t address, std::uint32_t value) {
     store16(address + 2, static_cast<std::uint16_t>(value >> 16));
 }
 
-std::uint8_t Guest::load8(std::uint32_t address) const { return static_cast<std::uint8_t>(view_->read_bus(address, 1)); }
+std::uint8_t Guest::load8(std::uint32_t address) const {
+    return static_cast<std::uint8_t>(view_->read_bus(address, 1));
+}
 
 std::uint16_t Guest::load16(std::uint32_t address) const {
     return static_cast<std::uint16_t>(load8(address) | load8(address + 1) << 8);

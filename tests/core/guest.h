@@ -12,7 +12,7 @@ namespace vpc::test {
 // Where things lie in a Guest's memory.
 inline constexpr std::uint32_t kGdt = 0x1000;
 inline constexpr std::uint32_t kIdt = 0x2000;
-inline constexpr std::uint32_t kTss = 0x3000;    ///< the task that runs; room for a whole I/O permission bit map
+inline constexpr std::uint32_t kTss = 0x3000;      ///< the task that runs; room for a whole I/O permission bit map
 inline constexpr std::uint32_t kTaskTss = 0x5400;  ///< of the task that task gates lead to, 32-bit
 inline constexpr std::uint32_t kTask16Tss = 0x5600;
 inline constexpr std::uint32_t kInnerStack = 0x6000;  ///< top of the stack for CPL 0 in the TSS
@@ -53,7 +53,9 @@ inline constexpr std::uint8_t kInterruptGate32 = 0x8E;
 inline constexpr std::uint8_t kTrapGate32 = 0x8F;
 
 /// The address of the HLT that every gate of a fresh Guest leads to.
-constexpr std::uint32_t handler_of(unsigned vector) { return kHandlers + 16 * vector; }
+constexpr std::uint32_t handler_of(unsigned vector) {
+    return kHandlers + 16 * vector;
+}
 
 /// A processor with eight megabytes of RAM, ports and a clock that tests move by hand. Tests store machine code at
 /// kCode, edit `start` and run until the guest halts.
@@ -65,14 +67,16 @@ class Guest {
     Guest& operator=(const Guest&) = delete;
 
     // Each prepares memory and `start` for code at kCode.
-    void real_mode();                        ///< CS=1000h, everything else 0
-    void protected_mode(unsigned cpl = 0);   ///< flat, 32-bit; 256 interrupt gates of DPL 0; 41h has DPL 3
-    void protected_mode_16();                ///< 16-bit code and stack based at 0 and kCode
-    void virtual_8086(unsigned iopl);        ///< CS=1000h, SS=900h:1000h, ES DS FS GS = 1111h, 2222h, 3333h, 4444h
+    void real_mode();                       ///< CS=1000h, everything else 0
+    void protected_mode(unsigned cpl = 0);  ///< flat, 32-bit; 256 interrupt gates of DPL 0; 41h has DPL 3
+    void protected_mode_16();               ///< 16-bit code and stack based at 0 and kCode
+    void virtual_8086(unsigned iopl);       ///< CS=1000h, SS=900h:1000h, ES DS FS GS = 1111h, 2222h, 3333h, 4444h
     /// Maps the first 4 MiB to themselves with `rights` in each entry, by 4 KiB pages. Entries are in page_entry.
     void paging(std::uint32_t rights = 7);
     std::uint32_t page_entry(std::uint32_t address) const { return load32(kPageTable + (address >> 12) * 4); }
-    void set_page_entry(std::uint32_t address, std::uint32_t entry) { store32(kPageTable + (address >> 12) * 4, entry); }
+    void set_page_entry(std::uint32_t address, std::uint32_t entry) {
+        store32(kPageTable + (address >> 12) * 4, entry);
+    }
 
     void descriptor(std::uint16_t selector, std::uint32_t base, std::uint32_t raw_limit, std::uint16_t attributes);
     void gate(unsigned vector, std::uint8_t type, std::uint16_t selector, std::uint32_t offset, unsigned dpl = 0);
