@@ -41,14 +41,15 @@ void Kicker::loop() {
     std::unique_lock guard(mutex_);
     while (!quit_) {
         const Nanoseconds now = VirtualClock::steady_host_time();
-        Nanoseconds until = deadline_.load();
-        if (until <= now) {
+        const Nanoseconds deadline = deadline_.load();
+        Nanoseconds until = deadline;
+        if (deadline <= now) {
             kick_();
             until = now + kRepeat;
         }
         asleep_until_.store(until);
-        // Armed between the two loads above: look again instead of sleeping too long.
-        if (deadline_.load() < until && deadline_.load() > now) {
+        // Whoever armed before that store saw nobody asleep and did not wake us: look again.
+        if (deadline_.load() != deadline) {
             asleep_until_.store(0);
             continue;
         }
