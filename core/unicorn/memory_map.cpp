@@ -105,6 +105,10 @@ void MemoryMap::map_segment(Segment segment) {
     }
     const std::uint32_t rights = kept.writable ? UC_PROT_ALL : UC_PROT_READ | UC_PROT_EXEC;
     check(uc_mem_map_ptr(uc_, kept.first, kept.size, rights, kept.read), kept, "map memory at");
+    if (!kept.writable) {
+        // The rights given with the mapping only call the hook; the region must also be told to discard stores.
+        check(uc_mem_protect(uc_, kept.first, kept.size, rights), kept, "write-protect");
+    }
     if (const auto ram_address = engine_functions().ram_address; ram_address != nullptr && failure_.empty()) {
         kept.ram_address = ram_address(uc_, kept.read);
     }

@@ -304,6 +304,7 @@ bool UnicornCpu::step_over_shadow() {
     // One instruction must run before the interrupt is taken. The engine's single-step, asked for in the hidden flags
     // only, stops behind it without the guest seeing TF.
     stepping_ = true;
+    debug_status_ = read_register(UC_X86_REG_DR6);
     session->set_hidden_flags(session->hidden_flags() | hflag::kTrap);
     session.commit();
     return true;
@@ -371,9 +372,13 @@ void UnicornCpu::on_interrupt(std::uint32_t vector) {
         if (vector == kDebug && (session->system_flags() & eflags::kTrap) == 0) {
             session->forget_exception();
             session.commit();
+            uc_reg_write(uc_, UC_X86_REG_DR6, &debug_status_);  // the engine has set BS
             stop_engine();
             return;
         }
+    }
+    if (vector == kInvalidOpcode) {
+        invalid_instruction_ = false;  // the engine calls both hooks; one delivery is enough
     }
     Event event{.vector = static_cast<std::uint8_t>(vector), .error_code = session->error_code()};
     if (session->software_interrupt()) {

@@ -88,6 +88,7 @@ class UnicornCpu final : public Cpu, public OverrideClient {
     bool invalid_instruction_ = false;
     bool shutdown_ = false;
     bool stepping_ = false;
+    std::uint64_t debug_status_ = 0;  // DR6 before a step
     std::uintptr_t first_block_ = 0;  // where the translation buffer begins, as far as seen; 0: empty
     bool buffer_nearly_full_ = false;
     std::uint64_t time_stamp_offset_ = 0;
