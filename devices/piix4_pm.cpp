@@ -173,6 +173,9 @@ void Piix4Pm::place_pm() {
         return;
     }
     const auto look = [this](std::uint16_t offset, unsigned size) {
+        if (offset == kPmTimer && size == 4) {
+            return static_cast<std::uint32_t>(timer()) & kTimerMask;  // at one moment: bytes would tear
+        }
         std::uint32_t value = 0;
         for (unsigned i = 0; i < size; ++i) {
             value |= std::uint32_t{read_pm(offset + i)} << (8 * i);

@@ -247,6 +247,7 @@ CpuExit UnicornCpu::run() {
             buffer_nearly_full_ = false;
             first_block_ = 0;
         }
+        gather_flags();
         const bool stepped = step_over_shadow();
         running_ = true;
         ++statistics_.runs;
@@ -291,6 +292,14 @@ CpuExit UnicornCpu::run() {
             return CpuExit::Stopped;
         }
     }
+}
+
+void UnicornCpu::gather_flags() {
+    // When a run begins, the engine takes the arithmetic flags from EFLAGS as a whole and forgets their separate form,
+    // which is what edits between runs have set.
+    Session session(*this);
+    session->set_system_flags(read_eflags());
+    session.commit();
 }
 
 bool UnicornCpu::step_over_shadow() {

@@ -67,6 +67,7 @@ class UnicornCpu final : public Cpu, public OverrideClient {
 
     void deliver(EngineState& state, const Event& event);
     void stop_engine();
+    void gather_flags();
     bool step_over_shadow();
     CpuExit finish_run(uc_err error);
     std::uint32_t read_eflags() const;

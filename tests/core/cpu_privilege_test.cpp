@@ -126,8 +126,8 @@ class CpuPortPermission : public testing::Test {
     void word_read() { guest.code({0x66, 0xED, 0x90, 0xCD, 0x41}); }  // IN AX,DX; NOP; INT 41h
     void double_word_read() { guest.code({0xED, 0xCD, 0x41}); }       // IN EAX,DX; INT 41h
     int reads = 0;
-    PortBus::Claim claim;
     Guest guest;
+    PortBus::Claim claim;  // behind the guest: its bus must outlive it
 };
 
 TEST_F(CpuPortPermission, RefusesByDefault) {
