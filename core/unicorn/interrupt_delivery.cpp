@@ -115,11 +115,13 @@ InterruptDelivery::Outcome InterruptDelivery::deliver(EngineState& state, const 
     // Each round either delivers or replaces the event by a graver one; a page fault that faults again with the same
     // vector is a double fault, so the loop ends after a handful of rounds.
     for (;;) {
+        const std::uint16_t task = state.tr().selector;
         try {
             attempt(state, current);
             return doubled ? Outcome::DeliveredAsDoubleFault : Outcome::Delivered;
         } catch (const Fault& met) {
-            if (current.kind == Event::Kind::SoftwareInterrupt) {
+            // A fault met behind a task switch belongs to the new task, whose EIP is its own.
+            if (current.kind == Event::Kind::SoftwareInterrupt && state.tr().selector == task) {
                 state.set_eip(current.instruction_eip);
             }
             if (met.vector == Vector::PageFault) {

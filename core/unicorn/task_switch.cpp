@@ -199,7 +199,7 @@ void switch_task(EngineState& state, LinearMemory& memory, PhysicalMemory& physi
         flush_tlb();
     }
     state.set_eip(task.eip);
-    state.set_eflags((wide ? task.eflags : (eflags & 0xFFFF0000) | task.eflags) | kNestedTaskFlag);
+    state.set_eflags(task.eflags | kNestedTaskFlag);
     for (unsigned i = 0; i < 8; ++i) {
         state.set_general(i, task.general[i]);
     }

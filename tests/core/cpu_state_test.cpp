@@ -144,18 +144,15 @@ TEST(CpuStateRoundTrip, MovesToAnotherProcessorInMidLoop) {
         }
     });
     const Nanoseconds deadline = VirtualClock::steady_host_time() + 20 * kSecond;
-    int stops = 0;
     CpuExit exit = CpuExit::Stopped;
     while (exit == CpuExit::Stopped && VirtualClock::steady_host_time() < deadline) {
         exit = guest.cpu->run();
         const CpuState state = guest.state();
         guest.cpu->set_state(state);
-        ++stops;
     }
     done = true;
     stopper.join();
     ASSERT_EQ(exit, CpuExit::Halted);
-    EXPECT_GT(stops, 1);
     EXPECT_EQ(guest.reg(kEcx), 200000u);
     EXPECT_EQ(guest.reg(kEax), static_cast<std::uint32_t>(200000ull * 200001 / 2));
     EXPECT_EQ(guest.load32(kData), 200000u) << "a stop neither skips nor repeats anything";
