@@ -10,6 +10,8 @@ if(VPC_SANITIZE)
   target_compile_options(vpc_settings INTERFACE -fsanitize=${VPC_SANITIZE} -fno-omit-frame-pointer
                                                 -fno-sanitize-recover=all)
   target_link_options(vpc_settings INTERFACE -fsanitize=${VPC_SANITIZE})
+  # GCC takes the sanitizers' instrumentation of the standard library for reads of uninitialised memory.
+  target_compile_options(vpc_settings INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 endif()
 target_include_directories(vpc_settings INTERFACE "${PROJECT_SOURCE_DIR}")
 
