@@ -7,7 +7,6 @@
 #include <cctype>
 #include <charconv>
 #include <optional>
-#include <ranges>
 #include <utility>
 
 namespace vpc::cli {
@@ -143,8 +142,8 @@ void press_together(const std::vector<Key>& keys, std::vector<KeyStep>& steps) {
     for (const Key key : keys) {
         steps.push_back({.key = key, .pressed = true, .wait = kBetweenKeys});
     }
-    for (const Key key : keys | std::views::reverse) {
-        steps.push_back({.key = key, .pressed = false, .wait = kBetweenKeys});
+    for (std::size_t left = keys.size(); left-- > 0;) {
+        steps.push_back({.key = keys[left], .pressed = false, .wait = kBetweenKeys});
     }
 }
 
