@@ -141,8 +141,10 @@ std::string UnicornCpu::add_hooks() {
         0u);
     add(
         UC_HOOK_INSN_INVALID,
-        [](uc_engine*, void* cpu) {
-            static_cast<UnicornCpu*>(cpu)->invalid_instruction_ = true;
+        [](uc_engine*, void* context) {
+            auto* cpu = static_cast<UnicornCpu*>(context);
+            cpu->invalid_instruction_ = true;
+            cpu->stop_engine();  // 2.1.4 would run into the same instruction again and again
             return true;
         },
         1u, 0u);
