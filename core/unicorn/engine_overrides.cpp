@@ -2,6 +2,12 @@
 
 #include <dlfcn.h>
 
+#include <csetjmp>
+#include <cstdarg>
+#include <cstdio>
+#include <cstdlib>
+#include <initializer_list>
+
 // The engine derives the guest's EIP from the return address of its helpers, so a replacement that goes on to the
 // original must leave by a jump, not a call. This file is therefore always compiled with sibling-call optimisation
 // and without sanitizers (see core/CMakeLists.txt); the probe checks the result with faulting guest code.
@@ -10,6 +16,14 @@ namespace vpc::unicorn {
 namespace {
 
 thread_local OverrideClient* current = nullptr;
+
+/// A translation that is going on.
+struct Translation {
+    sigjmp_buf* give_up = nullptr;  ///< where abort() goes; null: none is going on
+    void* highest_temporary = nullptr;
+    unsigned temporaries = 0;
+};
+thread_local Translation translation;
 
 using EnvFunction = void(void* env);
 
@@ -36,6 +50,10 @@ struct Originals {
     void (*sysenter)(void*, int);
     int (*breakpoint_insert)(void*, std::uint64_t, int, void**);
     void* (*tb_gen_code)(void*, std::uint64_t, std::uint64_t, std::uint32_t, int);
+    void* (*temp_new)(void*, int, bool);
+    void (*cpu_loop_exit)(void*);
+    void (*abort)();
+    void (*assert_fail)(const char*, const char*, unsigned, const char*);
 };
 
 template <typename Pointer>
@@ -70,12 +88,21 @@ Originals resolve_originals() {
     resolve(all.sysenter, "helper_sysenter_x86_64");
     resolve(all.breakpoint_insert, "cpu_breakpoint_insert_x86_64");
     resolve(all.tb_gen_code, "tb_gen_code_x86_64");
+    resolve(all.temp_new, "tcg_temp_new_internal_x86_64");
+    resolve(all.cpu_loop_exit, "cpu_loop_exit_x86_64");
+    resolve(all.abort, "abort");
+    resolve(all.assert_fail, "__assert_fail");
     return all;
 }
 
 const Originals original = resolve_originals();
 
+constexpr int kInvalidOpcode = 6;
 constexpr int kGeneralProtection = 13;
+// The part of a translation's flags that limits the number of its instructions.
+constexpr int kInstructionLimit = 0x7FFF;
+// The engine has room for 512 temporaries in a block, some 40 of which are taken from the start, and does not look.
+constexpr unsigned kMostTemporaries = 450;
 constexpr std::uint32_t kTimeStampMsr = 0x10;
 constexpr unsigned kEaxIndex = 0;
 constexpr unsigned kEcxIndex = 1;
@@ -107,6 +134,25 @@ void read_time_stamp(void* env, std::uintptr_t return_address) {
 void check_port(void* env, std::uint32_t port, unsigned size, std::uintptr_t return_address) {
     if (current != nullptr && !current->port_allowed(env, static_cast<std::uint16_t>(port), size)) {
         raise_general_protection(env, return_address);
+    }
+}
+
+/// The block, or null when the engine gave up.
+[[gnu::noinline]] void* translate(void* cpu, std::uint64_t pc, std::uint64_t cs_base, std::uint32_t flags, int cflags) {
+    sigjmp_buf here;
+    if (sigsetjmp(here, 0) != 0) {
+        translation.give_up = nullptr;
+        return nullptr;
+    }
+    translation = {.give_up = &here};
+    void* block = original.tb_gen_code(cpu, pc, cs_base, flags, cflags);
+    translation.give_up = nullptr;
+    return block;
+}
+
+void give_up_translation() {
+    if (translation.give_up != nullptr) {
+        siglongjmp(*translation.give_up, 1);
     }
 }
 
@@ -286,13 +332,73 @@ VPC_OVERRIDE void helper_hlt_x86_64(void* env, int length) {
 
 // Override 7. The engine does not survive a translation buffer that fills up during a run: it goes on to link blocks
 // that are gone. Watching where blocks are put, the CPU empties the buffer in time, between two runs.
+//
+// Nor does it survive a block with more than 512 temporaries: it writes behind their array. Long blocks of some
+// instructions have that many. And its translator calls abort() for some that no assembler writes, such as LOCK BTS
+// with a register operand. So blocks are translated again in smaller pieces, down to a single instruction, so that what
+// stands before the culprit still runs; the culprit itself is none on any processor and raises #UD.
 VPC_OVERRIDE void* tb_gen_code_x86_64(void* cpu, std::uint64_t pc, std::uint64_t cs_base, std::uint32_t flags,
                                       int cflags) {
-    void* block = original.tb_gen_code(cpu, pc, cs_base, flags, cflags);
-    if (current != nullptr) {
-        current->block_translated(block);
+    if (current == nullptr || current->engine_env == nullptr) {
+        return original.tb_gen_code(cpu, pc, cs_base, flags, cflags);
     }
+    void* block = vpc::unicorn::translate(cpu, pc, cs_base, flags, cflags);
+    for (const int instructions : {32, 1}) {
+        if (block == nullptr) {
+            const int limited = (cflags & ~vpc::unicorn::kInstructionLimit) | instructions;
+            block = vpc::unicorn::translate(cpu, pc, cs_base, flags, limited);
+        }
+    }
+    if (block == nullptr) {
+        original.raise_exception_err_ra(current->engine_env, vpc::unicorn::kInvalidOpcode, 0, 0);
+    }
+    current->block_translated(block);
     return block;
+}
+
+// Temporaries that the engine makes anew lie at rising addresses; those it uses again do not.
+VPC_OVERRIDE void* tcg_temp_new_internal_x86_64(void* context, int type, bool local) {
+    auto& translation = vpc::unicorn::translation;
+    void* temporary = original.temp_new(context, type, local);
+    if (temporary > translation.highest_temporary) {
+        translation.highest_temporary = temporary;
+        if (++translation.temporaries > vpc::unicorn::kMostTemporaries) {
+            vpc::unicorn::give_up_translation();
+        }
+    }
+    return temporary;
+}
+
+// Leaves a translation whose code cannot be fetched, among other things.
+VPC_OVERRIDE void cpu_loop_exit_x86_64(void* cpu) {
+    vpc::unicorn::translation.give_up = nullptr;
+    original.cpu_loop_exit(cpu);
+}
+
+VPC_OVERRIDE [[noreturn]] void abort() noexcept {
+    vpc::unicorn::give_up_translation();
+    original.abort();
+    __builtin_trap();
+}
+
+VPC_OVERRIDE [[noreturn]] void __assert_fail(const char* assertion, const char* file, unsigned line,
+                                             const char* function) noexcept {
+    vpc::unicorn::give_up_translation();
+    original.assert_fail(assertion, file, line, function);
+    __builtin_trap();
+}
+
+// What the engine prints before it calls abort(): a guest must not write to the terminal.
+extern "C" int __vfprintf_chk(FILE* stream, int flag, const char* format, va_list arguments);
+VPC_OVERRIDE int __fprintf_chk(FILE* stream, int flag, const char* format, ...) {
+    if (vpc::unicorn::translation.give_up != nullptr) {
+        return 0;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    const int result = __vfprintf_chk(stream, flag, format, arguments);
+    va_end(arguments);
+    return result;
 }
 
 // Override 8. SYSENTER, which the engine leaves to a hook, and the FERR# pin.

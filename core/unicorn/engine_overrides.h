@@ -46,6 +46,7 @@ class OverrideClient {
     std::bitset<kWatchedPages> code_pages;
     std::uint64_t last_store = ~std::uint64_t{0};
     void* engine_cpu = nullptr;
+    void* engine_env = nullptr;  ///< the live state, once known
 
     /// How often each override was called, for the probe.
     struct Calls {

@@ -479,6 +479,7 @@ void UnicornCpu::on_cpuid() {
 std::uint64_t UnicornCpu::time_stamp(void* env) {
     if (env_ == nullptr && facts_.direct_state) {
         env_ = static_cast<std::uint8_t*>(env);  // capture_state is waiting for it
+        engine_env = env;
     }
     return static_cast<std::uint64_t>(surroundings_.clock.now()) + time_stamp_offset_;
 }

@@ -1,6 +1,8 @@
 // Exceptions other than page faults: invalid opcodes, coprocessor, single step.
 #include <gtest/gtest.h>
 
+#include <vector>
+
 #include "guest.h"
 
 namespace vpc::test {
@@ -27,6 +29,35 @@ TEST(CpuExceptions, HandlerMaySkipTheInvalidOpcode) {
     EXPECT_EQ(guest.state().eip, kCode + 7);
     EXPECT_EQ(guest.reg(kEax), 2u);
     EXPECT_EQ(guest.cpu->statistics().exceptions, 2u);
+}
+
+// The engine's translator calls abort() for these.
+TEST(CpuExceptions, LockedBitTestOfARegisterIsInvalid) {
+    for (const int opcode : {0xAB, 0xB3, 0xBB}) {  // BTS, BTR, BTC
+        Guest guest;
+        guest.protected_mode();
+        guest.code({0x40, 0xF0, 0x0F, static_cast<std::uint8_t>(opcode), 0xD6, 0xF4});  // INC EAX; LOCK BTx ESI,EDX
+        ASSERT_EQ(guest.run(), CpuExit::Halted) << std::hex << opcode;
+        EXPECT_EQ(guest.handler(), 6);
+        EXPECT_EQ(guest.stacked32(0), kCode + 1);
+        EXPECT_EQ(guest.reg(kEax), 1u);
+    }
+}
+
+// Each x87 instruction takes three of the translator's temporaries, of which it has 512 for a block.
+TEST(CpuExceptions, BlocksMayBeLong) {
+    constexpr std::uint32_t kSums = 500;
+    Guest guest;
+    guest.protected_mode();
+    std::vector<std::uint8_t> code{0xD9, 0xE8, 0xD9, 0xEE};  // FLD1; FLDZ
+    for (std::uint32_t i = 0; i < kSums; ++i) {
+        code.insert(code.end(), {0xD8, 0xC1});  // FADD ST,ST(1)
+    }
+    code.insert(code.end(), {0xDB, 0x1D, 0x00, 0xB0, 0x00, 0x00, 0xF4});  // FISTP DWORD [kData]; HLT
+    guest.memory.write(kCode, code);
+    ASSERT_EQ(guest.run(), CpuExit::Halted);
+    EXPECT_EQ(guest.load32(kData), kSums);
+    EXPECT_EQ(guest.state().eip, kCode + code.size());
 }
 
 TEST(CpuExceptions, OpenBusHoldsNoInstruction) {
