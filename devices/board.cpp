@@ -65,6 +65,7 @@ Board::Board(BoardConfiguration configuration)
     : configuration_(std::move(configuration)),
       memory_(configuration_.memory * kMegabyte),
       keyboard_(clock_),
+      mouse_(clock_),
       vga_(ports_, memory_, clock_) {}
 
 Board::~Board() {
@@ -101,6 +102,7 @@ std::string Board::wire() {
                                                        }
                                                    }));
     keyboard_controller_->connect_keyboard(keyboard_);
+    keyboard_controller_->connect_aux(mouse_);
     system_ports_ = std::make_unique<SystemControlPorts>(ports_, clock_, *pit_, a20_line(), request);
     constexpr std::array<std::uint16_t, 2> kSerialBase{0x3F8, 0x2F8};
     constexpr std::array<unsigned, 2> kSerialIrq{4, 3};
@@ -148,6 +150,7 @@ std::string Board::wire() {
               cmos_.get(),
               keyboard_controller_.get(),
               &keyboard_,
+              &mouse_,
               system_ports_.get(),
               uarts_[0].get(),
               uarts_[1].get(),

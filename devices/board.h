@@ -25,6 +25,7 @@
 #include "devices/piix4_isa.h"
 #include "devices/piix4_pm.h"
 #include "devices/ps2_keyboard.h"
+#include "devices/ps2_mouse.h"
 #include "devices/system_ports.h"
 #include "devices/uart16550a.h"
 #include "devices/vga/vga.h"
@@ -79,6 +80,7 @@ class Board {
     void reset();
 
     Ps2Keyboard& keyboard() { return keyboard_; }
+    Ps2Mouse& mouse() { return mouse_; }
     Vga& vga() { return vga_; }
     Uart16550A& serial(unsigned index) { return *uarts_[index]; }
     Piix4Pm& power_management() { return *pm_; }
@@ -124,6 +126,7 @@ class Board {
     std::unique_ptr<Mc146818> cmos_;
     std::unique_ptr<I8042> keyboard_controller_;
     Ps2Keyboard keyboard_;
+    Ps2Mouse mouse_;
     std::unique_ptr<SystemControlPorts> system_ports_;
     std::array<std::unique_ptr<Uart16550A>, 2> uarts_;
     std::unique_ptr<FwCfg> fw_cfg_;

@@ -163,7 +163,9 @@ void I8042::send(Ps2Device* device, Source source, std::uint8_t value) {
         answer(kNoDevice, source, true);
         return;
     }
-    break_prefix_ = false;
+    if (source == Source::Keyboard) {
+        break_prefix_ = false;
+    }
     device->receive(value);
     device_ready();
 }

@@ -9,6 +9,7 @@
 #include "devices/i8259a.h"
 #include "devices/mc146818.h"
 #include "devices/ps2_keyboard.h"
+#include "devices/ps2_mouse.h"
 #include "devices/system_ports.h"
 #include "devices/uart16550a.h"
 
@@ -214,9 +215,24 @@ Subject keyboard_controller() {
                     auto& controller =
                         bench.add_device<I8042>(bench.ports, bench.clock, Line(), Line(), Line(), Line());
                     controller.connect_keyboard(keyboard);
+                    controller.connect_aux(bench.add_device<Ps2Mouse>(bench.clock));
                 },
             .stimulate =
                 [](Bench& bench, std::mt19937& random) {
+                    auto& mouse = static_cast<Ps2Mouse&>(*bench.devices[2]);
+                    switch (random() % 4) {
+                        case 0:
+                            mouse.move(static_cast<int>(random()), static_cast<int>(random() % 9) - 4);
+                            return;
+                        case 1:
+                            mouse.move(0, 0, static_cast<int>(random() % 5) - 2);
+                            return;
+                        case 2:
+                            mouse.set_buttons(static_cast<std::uint8_t>(random()));
+                            return;
+                        default:
+                            break;
+                    }
                     const auto key = static_cast<Key>(random() % 256);
                     const bool pressed = random() % 2 != 0;
                     static_cast<Ps2Keyboard&>(*bench.devices[0]).key(key, pressed);
