@@ -95,6 +95,7 @@ std::string Board::wire() {
     const auto request = [this] { request_reset(); };
     pit_ = std::make_unique<I8254>(ports_, clock_, interrupt_line(kTimerIrq));
     cmos_ = std::make_unique<Mc146818>(ports_, clock_, configuration_.unix_time, interrupt_line(kClockIrq));
+    dma_ = std::make_unique<I8237A>(ports_, memory_);
     keyboard_controller_ = std::make_unique<I8042>(ports_, clock_, interrupt_line(kKeyboardIrq),
                                                    interrupt_line(kMouseIrq), a20_line(), Line([request](bool level) {
                                                        if (level) {
@@ -148,6 +149,7 @@ std::string Board::wire() {
               master_pic_.get(),
               pit_.get(),
               cmos_.get(),
+              dma_.get(),
               keyboard_controller_.get(),
               &keyboard_,
               &mouse_,

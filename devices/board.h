@@ -15,6 +15,7 @@
 #include "devices/fw_cfg.h"
 #include "devices/i440fx.h"
 #include "devices/i8042.h"
+#include "devices/i8237a.h"
 #include "devices/i8254.h"
 #include "devices/i8259a.h"
 #include "devices/mc146818.h"
@@ -124,6 +125,7 @@ class Board {
     std::unique_ptr<I8259A> master_pic_;
     std::unique_ptr<I8254> pit_;
     std::unique_ptr<Mc146818> cmos_;
+    std::unique_ptr<I8237A> dma_;
     std::unique_ptr<I8042> keyboard_controller_;
     Ps2Keyboard keyboard_;
     Ps2Mouse mouse_;
