@@ -375,14 +375,15 @@ VPC_OVERRIDE void cpu_loop_exit_x86_64(void* cpu) {
     original.cpu_loop_exit(cpu);
 }
 
-VPC_OVERRIDE [[noreturn]] void abort() noexcept {
+// NOLINTBEGIN(readability-identifier-naming): the C library's names
+VPC_OVERRIDE __attribute__((noreturn)) void abort() noexcept {
     vpc::unicorn::give_up_translation();
     original.abort();
     __builtin_trap();
 }
 
-VPC_OVERRIDE [[noreturn]] void __assert_fail(const char* assertion, const char* file, unsigned line,
-                                             const char* function) noexcept {
+VPC_OVERRIDE __attribute__((noreturn)) void __assert_fail(const char* assertion, const char* file, unsigned line,
+                                                          const char* function) noexcept {
     vpc::unicorn::give_up_translation();
     original.assert_fail(assertion, file, line, function);
     __builtin_trap();
@@ -400,6 +401,7 @@ VPC_OVERRIDE int __fprintf_chk(FILE* stream, int flag, const char* format, ...) 
     va_end(arguments);
     return result;
 }
+// NOLINTEND(readability-identifier-naming)
 
 // Override 8. SYSENTER, which the engine leaves to a hook, and the FERR# pin.
 VPC_OVERRIDE void helper_sysenter_x86_64(void* env, int length) {

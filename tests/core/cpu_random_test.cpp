@@ -13,7 +13,7 @@
 namespace vpc::test {
 namespace {
 
-constexpr int kPrograms = 200;
+constexpr int kPrograms = 100;
 constexpr Nanoseconds kPatience = 3 * kMillisecond;
 constexpr std::uint32_t kDeviceMemory = 0xE0000000;
 constexpr std::uint32_t kRom = 0xFFFF0000;
