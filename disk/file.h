@@ -15,6 +15,12 @@ enum class LockKind {
     Exclusive,  ///< the only one who has the file open
 };
 
+/// Bytes of a file that are alike.
+struct FileExtent {
+    std::uint64_t bytes = 0;
+    bool data = false;  ///< false: a hole, which reads as zeros and takes no place on the host's disk
+};
+
 /// A file as the image formats see it: bytes at offsets, its size, and a barrier. Everything in this module reads and
 /// writes through this interface, so that a test can stand in for the host and make any call fail.
 ///
@@ -37,6 +43,19 @@ class File {
     /// any part of the range may have been written.
     virtual Status write(std::uint64_t offset, std::span<const ConstBuffer> buffers) = 0;
     virtual Status truncate(std::uint64_t size) = 0;
+    /// What begins at `offset`: a run of at least 1 and at most `limit` bytes that are all stored or all a hole. Where
+    /// the host does not tell, everything is stored. A hole ends at the end of the file, where `offset` must not be.
+    virtual Result<FileExtent> extent(std::uint64_t offset, std::uint64_t limit) = 0;
+    /// Reserves place on the host's disk, so that writing there cannot fail with NoSpace; what was never written reads
+    /// as zeros. The file grows if it ends before. NoSpace, or Unsupported where the host's file system cannot.
+    virtual Status allocate(std::uint64_t offset, std::uint64_t length) = 0;
+    /// The range, which lies in the file, reads as zeros afterwards, and takes no place where the host can do that.
+    virtual Status punch_hole(std::uint64_t offset, std::uint64_t length) = 0;
+    /// write() for large amounts of data that nobody reads soon: past the host's cache where that works, which it does
+    /// for a buffer, an offset and a length that are multiples of kDirectAlignment, otherwise so that little waits in
+    /// the cache. A sync() after much of this is short. Threads: may be called by several at once, for ranges that do
+    /// not overlap, while no other member is.
+    virtual Status write_uncached(std::uint64_t offset, ConstBuffer buffer) = 0;
     /// The barrier: when it returns, everything written before is on the host's disk (fdatasync). Once it has failed
     /// it keeps failing, because the host may have forgotten what it could not write.
     virtual Status sync() = 0;
@@ -49,6 +68,9 @@ class File {
         return write(offset, std::span<const ConstBuffer>(&buffer, 1));
     }
 };
+
+/// What write_uncached() needs to get past the host's cache; the largest sector of today's drives, and a page.
+inline constexpr std::size_t kDirectAlignment = 4096;
 
 /// Opens an existing ordinary file of the host, unlocked. Directories, pipes and devices are NotAnImage.
 Result<std::unique_ptr<File>> open_file(const std::filesystem::path& path, OpenMode mode);

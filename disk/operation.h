@@ -1,7 +1,10 @@
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <stop_token>
+
+#include "disk/error.h"
 
 namespace vpc::disk {
 
@@ -20,6 +23,35 @@ struct Operation {
     /// Asked between pieces of at most 2 MiB. A stopped operation fails with ErrorCode::Cancelled, and every file is
     /// as the operation's own comment says.
     std::stop_token stop;
+};
+
+/// Keeps the promises of Operation: counts the work, decides when to report it, and asks whether to stop. Threads: the
+/// operation's own.
+class WorkMeter {
+  public:
+    /// `total`: bytes of work expected. Reports the start.
+    WorkMeter(const Operation& operation, std::uint64_t total);
+
+    /// Corrects what was expected.
+    void set_total(std::uint64_t total);
+    /// So many bytes of work are done. Cancelled when the operation shall stop.
+    Status add(std::uint64_t bytes);
+    /// For moments in which nothing is done: reports when it is time to. Cancelled when the operation shall stop.
+    Status tick() { return add(0); }
+    /// Runs `work`, which takes its time and cannot say how much of it is done, on a thread of its own, and ticks
+    /// until it is through. Its result; a request to stop has to wait for it.
+    Status wait_for(const std::function<Status()>& work);
+    /// Everything is done and stored: reports total of total.
+    void finish();
+
+  private:
+    void report();
+
+    const Operation& operation_;
+    std::uint64_t done_ = 0;
+    std::uint64_t total_;
+    Progress reported_;
+    std::chrono::steady_clock::time_point reported_at_;
 };
 
 }  // namespace vpc::disk

@@ -109,6 +109,23 @@ class MemoryFile : public File {
         contents_->truncate(size);
         return {};
     }
+    /// Pages that were never written are holes.
+    Result<FileExtent> extent(std::uint64_t offset, std::uint64_t limit) override {
+        const std::uint64_t page = offset / MemoryContents::kPage;
+        const bool data = contents_->pages.contains(page);
+        std::uint64_t end = (page + 1) * MemoryContents::kPage;
+        while (end < offset + limit && contents_->pages.contains(end / MemoryContents::kPage) == data) {
+            end += MemoryContents::kPage;
+        }
+        return FileExtent{.bytes = std::min(limit, end - offset), .data = data};
+    }
+    Status allocate(std::uint64_t offset, std::uint64_t length) override {
+        return offset + length > contents_->size ? truncate(offset + length) : Status();
+    }
+    Status punch_hole(std::uint64_t offset, std::uint64_t length) override {
+        return File::write(offset, std::vector<std::uint8_t>(length));
+    }
+    Status write_uncached(std::uint64_t offset, ConstBuffer buffer) override { return File::write(offset, buffer); }
     Status sync() override { return {}; }
     Status lock(LockKind) override { return {}; }
 

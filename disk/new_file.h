@@ -1,0 +1,46 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+
+#include "disk/posix_file.h"
+
+namespace vpc::disk {
+
+/// A file in the making: it gets its name when it is complete and on the host's disk, not before, so nobody ever finds
+/// half of it. Until then it has no name at all where the file system can do that, and disappears with the object or
+/// the process; elsewhere it has another name beside the target, ".target.PROCESS-NUMBER", which the destructor
+/// removes.
+///
+/// Threads: those of File.
+class NewFile {
+  public:
+    /// Begins a file that is to become `target`. AlreadyExists if there is one and `overwrite` is false; with
+    /// `overwrite` it is replaced in the last moment, InUse if somebody has it open, and until then stays as it is.
+    static Result<std::unique_ptr<NewFile>> create(const std::filesystem::path& target, bool overwrite);
+    NewFile(const NewFile&) = delete;
+    NewFile& operator=(const NewFile&) = delete;
+    ~NewFile();
+
+    /// Open for reading and writing, locked Exclusive; its messages call it by the target's name. Belongs to this
+    /// object.
+    File& file() { return *file_; }
+
+    /// Stores the file and gives it its name, and stores that. AlreadyExists if somebody was faster. Called once, at
+    /// the end; after a failure the target is what it was before.
+    Status complete();
+
+  private:
+    NewFile(std::filesystem::path target, bool overwrite);
+
+    Status open();
+    Status link_to(const std::filesystem::path& path) const;
+    Status sync_folder() const;
+
+    std::filesystem::path target_;
+    bool overwrite_;
+    std::filesystem::path temporary_;  ///< its name now, empty if it has none
+    std::unique_ptr<PosixFile> file_;
+    std::unique_ptr<File> replaced_;  ///< the file that is to be replaced, held against others
+};
+
+}  // namespace vpc::disk
