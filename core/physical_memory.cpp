@@ -8,6 +8,8 @@
 #include <new>
 #include <stdexcept>
 
+#include "core/log.h"
+
 namespace vpc {
 namespace {
 
@@ -15,6 +17,7 @@ constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kIsaHole = 0xA0000;
 constexpr std::uint64_t kWindows = 0xC0000;
 constexpr std::uint64_t kHighMemory = 0x100000;
+constexpr std::uint64_t kEnd = 0x1'0000'0000;
 
 std::uint64_t round_up(std::uint64_t size) {
     return (size + kPage - 1) & ~(kPage - 1);
@@ -49,13 +52,20 @@ PhysicalMemory::~PhysicalMemory() {
 }
 
 const PhysicalMemory::Range* PhysicalMemory::find(std::uint64_t address) const {
+    if (recent_ != nullptr && address - recent_->first < recent_->size) {
+        return recent_;
+    }
     const auto after = std::upper_bound(ranges_.begin(), ranges_.end(), address,
                                         [](std::uint64_t a, const auto& range) { return a < range->first; });
     if (after == ranges_.begin()) {
         return nullptr;
     }
     const Range* range = std::prev(after)->get();
-    return address - range->first < range->size ? range : nullptr;
+    if (address - range->first >= range->size) {
+        return nullptr;
+    }
+    recent_ = range;
+    return range;
 }
 
 void PhysicalMemory::tell(const Range& range) const {
@@ -64,16 +74,25 @@ void PhysicalMemory::tell(const Range& range) const {
     }
 }
 
-void PhysicalMemory::insert(std::unique_ptr<Range> range) {
-    if (range->size == 0 || range->first % kPage != 0 || range->size % kPage != 0) {
-        throw BusConflict(
-            fmt::format("{}: {:08X}h+{:X}h is not made of whole pages", range->owner, range->first, range->size));
+std::string PhysicalMemory::conflict(const Range& range) const {
+    if (range.size == 0 || range.first % kPage != 0 || range.size % kPage != 0) {
+        return fmt::format("{}: {:08X}h+{:X}h is not made of whole pages", range.owner, range.first, range.size);
+    }
+    if (range.size > kEnd - range.first) {
+        return fmt::format("{}: {:08X}h+{:X}h does not end within 4 GiB", range.owner, range.first, range.size);
     }
     for (const auto& other : ranges_) {
-        if (range->first < other->first + other->size && other->first < range->first + range->size) {
-            throw BusConflict(fmt::format("{} wants {:08X}h+{:X}h, part of which {} owns", range->owner, range->first,
-                                          range->size, other->owner));
+        if (range.first < other->first + other->size && other->first < range.first + range.size) {
+            return fmt::format("{} wants {:08X}h+{:X}h, part of which {} owns", range.owner, range.first, range.size,
+                               other->owner);
         }
+    }
+    return {};
+}
+
+void PhysicalMemory::insert(std::unique_ptr<Range> range) {
+    if (const std::string problem = conflict(*range); !problem.empty()) {
+        throw BusConflict(problem);
     }
     const auto place = std::upper_bound(ranges_.begin(), ranges_.end(), range->first,
                                         [](std::uint64_t a, const auto& r) { return a < r->first; });
@@ -97,7 +116,45 @@ void PhysicalMemory::map_mmio(std::string owner, std::uint32_t first, std::uint3
         Range{.owner = std::move(owner), .first = first, .size = size, .handlers = std::move(handlers)}));
 }
 
+bool PhysicalMemory::try_map_ram(std::string owner, std::uint32_t first, std::uint32_t size, std::uint8_t* memory) {
+    auto range = std::make_unique<Range>(
+        Range{.owner = std::move(owner), .first = first, .size = size, .read = memory, .write = memory});
+    if (const std::string problem = conflict(*range); !problem.empty()) {
+        log_category("memory")->warn("{}", problem);
+        return false;
+    }
+    range->written.resize(size / kPage);
+    insert(std::move(range));
+    return true;
+}
+
+void PhysicalMemory::mark_written(const Range& range, std::uint64_t offset, std::size_t count) {
+    if (!range.written.empty()) {
+        for (std::uint64_t page = offset / kPage; page <= (offset + count - 1) / kPage; ++page) {
+            range.written[page] = true;
+        }
+    }
+}
+
+void PhysicalMemory::take_written_pages(std::uint32_t first, std::vector<bool>& pages) {
+    const Range* range = find(first);
+    if (range == nullptr || range->written.empty() || pages.size() > (range->first + range->size - first) / kPage) {
+        throw std::logic_error(fmt::format("{:08X}h is not within a chip's memory", first));
+    }
+    const std::size_t offset = (first - range->first) / kPage;
+    for (std::size_t page = 0; page < pages.size(); ++page) {
+        if (range->written[offset + page]) {
+            range->written[offset + page] = false;
+            pages[page] = true;
+        }
+    }
+    if (observer_ != nullptr) {
+        observer_->take_written_pages(first, pages);
+    }
+}
+
 void PhysicalMemory::unmap(std::uint32_t first) {
+    recent_ = nullptr;
     const auto found =
         std::find_if(ranges_.begin(), ranges_.end(), [&](const auto& range) { return range->first == first; });
     if (found == ranges_.end()) {
@@ -149,6 +206,7 @@ void PhysicalMemory::write(std::uint64_t address, std::span<const std::uint8_t> 
         if (range != nullptr && range->write != nullptr) {
             count = std::min<std::uint64_t>(from.size(), range->first + range->size - address);
             std::memcpy(range->write + (address - range->first), from.data(), count);
+            mark_written(*range, address - range->first, count);
             if (observer_ != nullptr) {
                 observer_->memory_written(address, count);
             }
@@ -196,6 +254,7 @@ void PhysicalMemory::write_bus(std::uint64_t address, std::uint32_t value, unsig
     const auto offset = static_cast<std::uint32_t>(address - range->first);
     if (range->write != nullptr) {
         std::memcpy(range->write + offset, &value, size);
+        mark_written(*range, offset, size);
     } else if (range->handlers.write && offset % size != 0) {
         for (unsigned i = 0; i < size; ++i) {
             range->handlers.write(offset + i, (value >> (8 * i)) & 0xFF, 1);

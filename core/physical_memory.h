@@ -28,6 +28,9 @@ class MemoryObserver {
     virtual void range_changed(std::uint64_t first, std::uint64_t size, std::uint8_t* read, std::uint8_t* write) = 0;
     /// Somebody other than the CPU (DMA, a loader, a debugger) stored here: translations are out of date.
     virtual void memory_written(std::uint64_t first, std::uint64_t size) = 0;
+    /// Sets pages[n] for each page n from `first` on into which the CPU may have stored since it was asked last, or
+    /// since the pages were mapped. `first` is a multiple of 4096; the pages are all RAM.
+    virtual void take_written_pages(std::uint64_t first, std::vector<bool>& pages) = 0;
 };
 
 /// The guest's 4 GiB of physical addresses: RAM, ROM, and ranges that chips answer. What nobody owns reads as all ones
@@ -53,6 +56,15 @@ class PhysicalMemory {
     std::uint8_t* map_rom(std::string owner, std::uint32_t first, std::span<const std::uint8_t> contents);
     /// Throws BusConflict. The range must not be RAM, unless it lies in the ISA hole A0000h-BFFFFh.
     void map_mmio(std::string owner, std::uint32_t first, std::uint32_t size, MmioHandlers handlers);
+    /// A chip's own memory, which guest and bus masters read and write without asking it. `memory` is `size` bytes,
+    /// page-aligned, and stays valid until unmap; it must be mapped at one place at a time (a second host mapping of
+    /// the same pages may be mapped elsewhere). `first` may have been placed by the guest: false, and a line in the
+    /// log, when part of the range has an owner or lies outside the 4 GiB.
+    [[nodiscard]] bool try_map_ram(std::string owner, std::uint32_t first, std::uint32_t size, std::uint8_t* memory);
+    /// Sets pages[n] for each 4 KiB page n from `first` on that somebody may have stored to since the last call or
+    /// since the range was mapped. The pages must lie in one range of try_map_ram. Costs nothing while the guest does
+    /// not store there.
+    void take_written_pages(std::uint32_t first, std::vector<bool>& pages);
     void unmap(std::uint32_t first);
 
     /// Where a window below 1 MiB reads from and writes to.
@@ -94,8 +106,11 @@ class PhysicalMemory {
         std::uint8_t* write = nullptr;
         MmioHandlers handlers;
         std::vector<std::uint8_t> rom;
+        mutable std::vector<bool> written;  // of a chip's memory: pages stored to by others than the CPU
     };
     const Range* find(std::uint64_t address) const;
+    std::string conflict(const Range& range) const;
+    static void mark_written(const Range& range, std::uint64_t offset, std::size_t count);
     void insert(std::unique_ptr<Range> range);
     void tell(const Range& range) const;
 
@@ -103,6 +118,7 @@ class PhysicalMemory {
     std::uint8_t* ram_ = nullptr;
     std::vector<std::uint8_t> open_bus_;          // all ones: what windows onto nothing read from
     std::vector<std::unique_ptr<Range>> ranges_;  // sorted by address, disjoint
+    mutable const Range* recent_ = nullptr;       // of find()
     MemoryObserver* observer_ = nullptr;
     std::uint64_t unowned_reads_ = 0;
     std::uint64_t unowned_writes_ = 0;

@@ -108,10 +108,6 @@ constexpr unsigned kEaxIndex = 0;
 constexpr unsigned kEcxIndex = 1;
 constexpr unsigned kEdxIndex = 2;
 
-std::size_t page_of(std::uint64_t ram_address) {
-    return (ram_address >> 12) & (OverrideClient::kWatchedPages - 1);
-}
-
 // The general registers stand at the start of the engine's state, eight bytes each.
 std::uint64_t* registers(void* env) {
     return static_cast<std::uint64_t*>(env);
@@ -200,6 +196,7 @@ VPC_OVERRIDE void tb_invalidate_phys_page_fast_x86_64(void* engine, void* pages,
                                                       std::uintptr_t return_address) {
     if (current != nullptr) {
         current->last_store = ram_address;
+        current->mark_written(ram_address);
     }
     original.tb_invalidate_phys_page_fast(engine, pages, ram_address, size, return_address);
 }
@@ -211,7 +208,7 @@ VPC_OVERRIDE void tlb_set_dirty_x86_64(void* cpu, std::uint64_t address) {
     const std::uint64_t store = current->last_store;
     current->last_store = ~std::uint64_t{0};
     current->engine_cpu = cpu;
-    if (store != ~std::uint64_t{0} && !current->code_pages[vpc::unicorn::page_of(store)]) {
+    if (store != ~std::uint64_t{0} && !current->code_pages[vpc::unicorn::OverrideClient::page_of(store)]) {
         original.tlb_set_dirty(cpu, address);
     }
 }
@@ -222,7 +219,7 @@ VPC_OVERRIDE void tlb_protect_code_x86_64(void* engine, std::uint64_t ram_addres
         return;
     }
     ++current->calls.protect_code;
-    auto page = current->code_pages[vpc::unicorn::page_of(ram_address)];
+    auto page = current->code_pages[vpc::unicorn::OverrideClient::page_of(ram_address)];
     if (!page) {
         page = true;
         if (current->engine_cpu != nullptr) {
@@ -234,7 +231,7 @@ VPC_OVERRIDE void tlb_protect_code_x86_64(void* engine, std::uint64_t ram_addres
 VPC_OVERRIDE void tlb_unprotect_code_x86_64(void* engine, std::uint64_t ram_address) {
     original.tlb_unprotect_code(engine, ram_address);
     if (current != nullptr) {
-        current->code_pages[vpc::unicorn::page_of(ram_address)] = false;
+        current->code_pages[vpc::unicorn::OverrideClient::page_of(ram_address)] = false;
     }
 }
 

@@ -44,6 +44,11 @@ class OverrideClient {
     /// A bit per page of the engine's RAM addresses: "holds translated code". Covers 8 GiB of them.
     static constexpr std::size_t kWatchedPages = std::size_t{1} << 21;
     std::bitset<kWatchedPages> code_pages;
+    /// Likewise: "stored to". The engine calls override 2 at a page's first store after the TLB was flushed, so that
+    /// whoever clears a bit and flushes hears of the next store. Means nothing without override 2.
+    std::bitset<kWatchedPages> written_pages;
+    static std::size_t page_of(std::uint64_t ram_address) { return (ram_address >> 12) & (kWatchedPages - 1); }
+    void mark_written(std::uint64_t ram_address) { written_pages[page_of(ram_address)] = true; }
     std::uint64_t last_store = ~std::uint64_t{0};
     void* engine_cpu = nullptr;
     void* engine_env = nullptr;  ///< the live state, once known

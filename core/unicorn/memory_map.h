@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/physical_memory.h"
 #include "core/unicorn/engine_overrides.h"
@@ -14,7 +15,8 @@ namespace vpc::unicorn {
 /// Keeps the engine's memory map equal to PhysicalMemory's: RAM and ROM are mapped with host pointers, everything else
 /// up to 64 GiB (the reach of PAE) is one kind of I/O that asks PhysicalMemory.
 ///
-/// The first map is built at once in `attach`, since cutting a large I/O region afterwards is slow in the engine.
+/// The first map is built at once in `attach`, since cutting a large I/O region afterwards is slow in the engine; below
+/// 4 GiB, where PCI devices are placed later, I/O is mapped in pieces for the same reason.
 class MemoryMap final : public MemoryObserver {
   public:
     MemoryMap(uc_engine* uc, PhysicalMemory& memory, OverrideClient& client, std::uint64_t& io_accesses);
@@ -24,6 +26,7 @@ class MemoryMap final : public MemoryObserver {
 
     void range_changed(std::uint64_t first, std::uint64_t size, std::uint8_t* read, std::uint8_t* write) override;
     void memory_written(std::uint64_t first, std::uint64_t size) override;
+    void take_written_pages(std::uint64_t first, std::vector<bool>& pages) override;
     /// A store of the CPU to ROM.
     void store_to_rom(std::uint64_t address, unsigned size, std::uint64_t value);
 
@@ -40,6 +43,7 @@ class MemoryMap final : public MemoryObserver {
         std::uint64_t ram_address = 0;  // the engine's own address of `read`
     };
     void map_segment(Segment segment);
+    void map_hole(std::uint64_t first, std::uint64_t end);
     void cut(std::uint64_t first, std::uint64_t size);
     const Segment& segment_at(std::uint64_t address);
     bool may_hold_code(std::uint64_t ram_address) const;

@@ -282,5 +282,53 @@ TEST(CpuMemory, UnalignedAccessToAChipIsCutIntoBytes) {
     }
 }
 
+/// Stores to each of `count` pages from E0000000h on, 4 bytes in the middle of each.
+constexpr std::initializer_list<std::uint8_t> kStoreToPages = {
+    0xBF, 0x00, 0x08, 0x00, 0xE0,              // MOV EDI,E0000800h
+    0x89, 0x0F, 0x81, 0xC7, 0x00, 0x10, 0, 0,  // 10005h: MOV [EDI],ECX; ADD EDI,1000h
+    0x49, 0x75, 0xF5, 0xF4,                    // DEC ECX; JNZ 10005h; HLT
+};
+
+TEST(CpuChipMemory, FirstStoreToAPageIsToldAgainAfterEachQuestion) {
+    alignas(4096) static std::array<std::uint8_t, 0x8000> chip;
+    chip.fill(0);
+    Guest guest;
+    guest.protected_mode();
+    ASSERT_TRUE(guest.memory.try_map_ram("chip", 0xE0000000, chip.size(), chip.data()));
+    guest.code(kStoreToPages);
+    for (const unsigned count : {3u, 8u, 1u}) {
+        std::vector<bool> pages(8);
+        guest.memory.take_written_pages(0xE0000000, pages);
+        guest.start.general[kEcx] = count;
+        ASSERT_EQ(guest.run(), CpuExit::Halted);
+        EXPECT_EQ(chip[(count - 1) * 0x1000 + 0x800], 1);
+        pages.assign(8, false);
+        guest.memory.take_written_pages(0xE0000000, pages);
+        for (unsigned page = 0; page < 8; ++page) {
+            EXPECT_EQ(pages[page], page < count) << "page " << page << " of " << count;
+        }
+    }
+}
+
+TEST(CpuChipMemory, MayMove) {
+    alignas(4096) static std::array<std::uint8_t, 0x8000> chip;
+    chip.fill(0);
+    Guest guest;
+    guest.protected_mode();
+    guest.code(kStoreToPages);
+    guest.start.general[kEcx] = 1;
+    ASSERT_EQ(guest.run(), CpuExit::Halted);
+    EXPECT_EQ(chip[0x800], 0) << "nothing is there yet";
+    ASSERT_TRUE(guest.memory.try_map_ram("chip", 0xE0000000, chip.size(), chip.data()));
+    ASSERT_EQ(guest.run(), CpuExit::Halted);
+    EXPECT_EQ(chip[0x800], 1);
+    guest.memory.unmap(0xE0000000);
+    ASSERT_TRUE(guest.memory.try_map_ram("chip", 0xDFFFF000, chip.size(), chip.data()));
+    chip.fill(0);
+    ASSERT_EQ(guest.run(), CpuExit::Halted);
+    EXPECT_EQ(chip[0x800], 0);
+    EXPECT_EQ(chip[0x1800], 1);
+}
+
 }  // namespace
 }  // namespace vpc::test

@@ -23,6 +23,11 @@ struct Observer : MemoryObserver {
         ranges.push_back({first, size, read, write});
     }
     void memory_written(std::uint64_t first, std::uint64_t size) override { written.emplace_back(first, size); }
+    void take_written_pages(std::uint64_t first, std::vector<bool>& pages) override {
+        asked.emplace_back(first, pages.size());
+        pages.back() = true;
+    }
+    std::vector<std::pair<std::uint64_t, std::size_t>> asked;
 };
 
 std::vector<std::uint8_t> read_all(PhysicalMemory& memory, std::uint64_t address, std::size_t size) {
@@ -195,6 +200,42 @@ TEST(PhysicalMemory, ObserverIsToldOfStoresByOthers) {
     memory.write_bus(0x2000, 1, 4);                         // the CPU's own
     memory.write(0xD0000, std::array<std::uint8_t, 1>{1});  // goes nowhere
     EXPECT_EQ(observer.written, (std::vector<std::pair<std::uint64_t, std::uint64_t>>{{0x1234, 3}}));
+}
+
+TEST(PhysicalMemory, ChipsMemoryTellsWhichPagesWereWritten) {
+    alignas(4096) static std::array<std::uint8_t, 0x4000> chip;
+    PhysicalMemory memory(kMegabyte);
+    ASSERT_TRUE(memory.try_map_ram("chip", 0xE0000000, chip.size(), chip.data()));
+    memory.write(0xE0000FFF, std::array<std::uint8_t, 2>{1, 2});  // as a bus master does, over a page's end
+    memory.write_bus(0xE0003000, 7, 1);
+    EXPECT_EQ(chip[0x1000], 2);
+    const auto take = [&](std::uint32_t first, std::size_t count) {
+        std::vector<bool> pages(count);
+        memory.take_written_pages(first, pages);
+        return pages;
+    };
+    EXPECT_EQ(take(0xE0001000, 2), (std::vector<bool>{true, false}));
+    EXPECT_EQ(take(0xE0000000, 4), (std::vector<bool>{true, false, false, true}));
+    EXPECT_EQ(take(0xE0000000, 4), (std::vector<bool>{false, false, false, false}));
+    Observer observer;
+    memory.set_observer(&observer);
+    EXPECT_EQ(take(0xE0002000, 2), (std::vector<bool>{false, true})) << "the CPU's stores are added";
+    EXPECT_EQ(observer.asked, (std::vector<std::pair<std::uint64_t, std::size_t>>{{0xE0002000, 2}}));
+    EXPECT_THROW(take(0xE0002000, 3), std::logic_error);
+    EXPECT_THROW(take(0x1000, 1), std::logic_error);
+    memory.set_observer(nullptr);
+    memory.unmap(0xE0000000);
+    EXPECT_EQ(memory.read_bus(0xE0001000, 1), 0xFFu);
+}
+
+TEST(PhysicalMemory, ChipsMemoryYieldsToWhoeverWasThereFirst) {
+    alignas(4096) static std::array<std::uint8_t, 0x2000> chip;
+    PhysicalMemory memory(2 * kMegabyte);
+    EXPECT_FALSE(memory.try_map_ram("chip", 0x1FF000, 0x2000, chip.data()));
+    EXPECT_FALSE(memory.try_map_ram("chip", 0xFFFFF000, 0x2000, chip.data()));
+    EXPECT_FALSE(memory.try_map_ram("chip", 0xE0000800, 0x2000, chip.data()));
+    EXPECT_TRUE(memory.try_map_ram("chip", 0x200000, 0x2000, chip.data()));
+    EXPECT_FALSE(memory.try_map_ram("other", 0x201000, 0x2000, chip.data()));
 }
 
 }  // namespace
