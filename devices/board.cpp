@@ -66,7 +66,7 @@ Board::Board(BoardConfiguration configuration)
       memory_(configuration_.memory * kMegabyte),
       keyboard_(clock_),
       mouse_(clock_),
-      vga_(ports_, memory_, clock_) {}
+      vga_(ports_, memory_, clock_, [this](std::function<void()> work) { loop_->post(std::move(work)); }) {}
 
 Board::~Board() {
     io_.reset();  // its completions go to the loop, and its work uses the disks: first of all it must end

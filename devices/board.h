@@ -139,8 +139,8 @@ class Board {
     std::unique_ptr<Piix4Isa> isa_bridge_;
     std::unique_ptr<Piix4Ide> ide_;
     std::unique_ptr<Piix4Pm> pm_;
-    PciVga pci_vga_;
     Vga vga_;
+    PciVga pci_vga_{vga_};
     PortBus::Claim coprocessor_port_;
     Line coprocessor_error_;
 

@@ -8,7 +8,8 @@ class StateStream;
 
 namespace vpc::devices::vga {
 
-/// The VGA's DAC, ports 3C6h-3C9h: 256 colours of 3 x 6 bits behind one address counter.
+/// The VGA's DAC, ports 3C6h-3C9h: 256 colours of 3 x 6 bits behind one address counter. The Bochs adapter can widen
+/// it to 3 x 8 bits; colours keep their brightness then.
 class Dac {
   public:
     /// 3C6h. True when it changed.
@@ -29,6 +30,8 @@ class Dac {
     /// The colour on the screen for `index`, after the mask, as XRGB with 8 bits each.
     std::uint32_t color(std::uint8_t index) const;
 
+    void set_eight_bits(bool eight_bits);
+
     void reset() { *this = {}; }
     void serialize(StateStream& stream);
 
@@ -41,6 +44,7 @@ class Dac {
     std::uint8_t address_ = 0;
     std::uint8_t component_ = 0;
     bool reading_ = false;
+    bool eight_bits_ = false;
 };
 
 }  // namespace vpc::devices::vga

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "devices/vga/display.h"
+#include "devices/vga/linear_frame.h"
 #include "devices/vga/scan_line.h"
 
 namespace vpc::devices::vga {
@@ -19,7 +20,26 @@ unsigned panned_dots(const Display& display) {
 
 }  // namespace
 
+namespace {
+
+Frame render_linear_frame(const Display& display) {
+    Frame frame{.width = display.dispi.width(), .height = display.dispi.height(), .pixels = {}};
+    frame.pixels.resize(static_cast<std::size_t>(frame.width) * frame.height);
+    if (!display.linear_shows()) {
+        return frame;  // black
+    }
+    for (unsigned line = 0; line < frame.height; ++line) {
+        paint_linear_line(display, line, std::span(frame.pixels).subspan(std::size_t{line} * frame.width, frame.width));
+    }
+    return frame;
+}
+
+}  // namespace
+
 Frame render_frame(const Display& display) {
+    if (display.dispi.enabled()) {
+        return render_linear_frame(display);
+    }
     const Crtc& crtc = display.crtc;
     const unsigned columns = crtc.horizontal_displayed();
     const unsigned dots = columns * display.character_dots();

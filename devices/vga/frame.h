@@ -12,11 +12,17 @@ struct Frame {
     std::vector<std::uint32_t> pixels;
 };
 
+/// Some lines of a frame.
+struct FrameBand {
+    unsigned first = 0;
+    unsigned count = 0;
+};
+
 namespace vga {
 
 struct Display;
 
-/// The whole screen at this moment, blinking things in their "on" phase. At most 4608 x 1024.
+/// The whole screen at this moment, blinking things in their "on" phase. At most 4608 x 1024 in VGA modes.
 Frame render_frame(const Display& display);
 
 }  // namespace vga

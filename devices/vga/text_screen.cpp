@@ -8,7 +8,7 @@
 namespace vpc::devices::vga {
 
 std::optional<TextScreen> read_text_screen(const Display& display) {
-    if (display.graphics.graphics()) {
+    if (display.graphics.graphics() || display.dispi.enabled()) {
         return std::nullopt;
     }
     const Crtc& crtc = display.crtc;

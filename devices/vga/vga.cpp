@@ -1,14 +1,15 @@
 #include "devices/vga/vga.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/state_stream.h"
+#include "devices/vga/linear_frame.h"
 
 namespace vpc::devices {
 namespace {
 
-constexpr std::uint16_t kStateVersion = 1;
-constexpr std::uint32_t kAperture = 0xA0000;
+constexpr std::uint16_t kStateVersion = 2;
 
 // Ports. Those of the CRTC and input status 1 are at 3Bxh on a monochrome screen and at 3Dxh on a colour one.
 constexpr std::uint16_t kAttribute = 0x3C0;
@@ -28,6 +29,7 @@ constexpr std::uint16_t kGraphicsData = 0x3CF;
 constexpr std::uint16_t kCrtcIndex = 0x3D4;
 constexpr std::uint16_t kCrtcData = 0x3D5;
 constexpr std::uint16_t kStatus1FeatureControl = 0x3DA;
+constexpr std::uint16_t kDispiIndex = 0x1CE;  // and 1CFh for data; both are 16 bits wide
 constexpr std::uint16_t kNoPort = 0;
 
 // Miscellaneous output.
@@ -48,7 +50,8 @@ bool is_cursor_register(std::uint8_t index) {
 
 }  // namespace
 
-Vga::Vga(PortBus& ports, PhysicalMemory& memory, VirtualClock& clock) : physical_memory_(memory), clock_(clock) {
+Vga::Vga(PortBus& ports, PhysicalMemory& memory, VirtualClock& clock, vga::Aperture::Later later)
+    : clock_(clock), aperture_(memory, ram_, memory_, std::move(later)) {
     const auto claim = [&](const char* owner, std::uint16_t first, std::uint32_t count) {
         return ports.claim(
             {.owner = owner, .first = first, .count = count},
@@ -61,20 +64,22 @@ Vga::Vga(PortBus& ports, PhysicalMemory& memory, VirtualClock& clock) : physical
              .peek = [this, first](std::uint16_t offset,
                                    unsigned) { return peek(static_cast<std::uint16_t>(first + offset)); }});
     };
-    claims_ = {claim("VGA monochrome CRTC", 0x3B4, 2), claim("VGA monochrome status", 0x3BA, 1),
-               claim("VGA", 0x3C0, 16), claim("VGA colour CRTC", 0x3D4, 2), claim("VGA colour status", 0x3DA, 1)};
-    memory.map_mmio("VGA memory", kAperture, vga::VideoMemory::kApertureSize,
-                    {.read = [this](std::uint32_t offset, unsigned size) { return memory_.read(offset, size); },
-                     .write = [this](std::uint32_t offset, std::uint32_t value,
-                                     unsigned size) { memory_.write(offset, value, size); }});
+    claims_ = {
+        claim("VGA monochrome CRTC", 0x3B4, 2),
+        claim("VGA monochrome status", 0x3BA, 1),
+        claim("VGA", 0x3C0, 16),
+        claim("VGA colour CRTC", 0x3D4, 2),
+        claim("VGA colour status", 0x3DA, 1),
+        ports.claim({.owner = "Bochs display interface", .first = kDispiIndex, .count = 3, .widest = 2},
+                    {.read = [this](std::uint16_t offset, unsigned size) { return read_dispi(offset, size); },
+                     .write = [this](std::uint16_t offset, std::uint32_t value,
+                                     unsigned size) { write_dispi(offset, static_cast<std::uint16_t>(value), size); },
+                     .peek = [this](std::uint16_t offset, unsigned size) { return read_dispi(offset, size); }})};
     reset();
 }
 
-Vga::~Vga() {
-    physical_memory_.unmap(kAperture);
-}
-
 void Vga::reset() {
+    aperture_.close();
     miscellaneous_output_ = 0;
     feature_control_ = 0;
     enabled_ = true;
@@ -83,12 +88,18 @@ void Vga::reset() {
     attributes_.reset();
     dac_.reset();
     crtc_.reset();
+    dispi_.reset();
     memory_.reset();
     configure_memory();
     display_changed();
 }
 
 void Vga::serialize(StateStream& stream) {
+    if (stream.loading()) {
+        aperture_.close();
+    } else {
+        aperture_.collect();
+    }
     stream.section(name(), kStateVersion, [&] {
         stream.field(miscellaneous_output_);
         stream.field(feature_control_);
@@ -98,6 +109,7 @@ void Vga::serialize(StateStream& stream) {
         attributes_.serialize(stream);
         dac_.serialize(stream);
         crtc_.serialize(stream);
+        dispi_.serialize(stream);
         memory_.serialize(stream);
     });
     if (stream.loading()) {
@@ -248,14 +260,137 @@ bool Vga::write_graphics(std::uint8_t value) {
     return graphics_.shift() != shift || graphics_.graphics() != graphics;
 }
 
+std::uint32_t Vga::read_dispi(std::uint16_t offset, unsigned size) const {
+    if (size != 2) {
+        return kOpenBus;  // the registers know words only
+    }
+    return offset == 0 ? dispi_.index() : dispi_.read_data();
+}
+
+void Vga::write_dispi(std::uint16_t offset, std::uint16_t value, unsigned size) {
+    if (size != 2) {
+        return;
+    }
+    if (offset == 0) {
+        dispi_.write_index(value);
+        return;
+    }
+    const auto change = dispi_.write_data(value);
+    if (change == vga::BochsDispi::Change::None) {
+        return;
+    }
+    dac_.set_eight_bits(dispi_.eight_bit_dac());
+    configure_memory();
+    if (change == vga::BochsDispi::Change::ModeAndClear) {
+        const std::uint32_t size_in_units = dispi_.pitch() * dispi_.height();
+        if (dispi_.bits_per_pixel() == 4) {
+            memory_.clear(0, size_in_units);
+        } else {
+            std::fill_n(ram_.data(), size_in_units, std::uint8_t{0});
+            ram_.mark(0, size_in_units);
+        }
+    }
+    display_changed();
+}
+
+void Vga::place_frame_buffer(std::optional<std::uint32_t> address) {
+    aperture_.place_frame_buffer(address);
+}
+
+std::optional<TextScreen> Vga::text() {
+    collect();
+    return vga::read_text_screen(display());
+}
+
+Frame Vga::render() {
+    collect();
+    return vga::render_frame(display());
+}
+
+std::uint64_t Vga::generation() {
+    collect();
+    return generation_;
+}
+
+void Vga::collect() {
+    aperture_.collect();
+    if (memory_.visible_changes() != seen_plane_changes_) {
+        seen_plane_changes_ = memory_.visible_changes();
+        whole_generation_ = ++generation_;
+    }
+    std::vector<bool>& marks = ram_.marks();
+    if (std::find(marks.begin(), marks.end(), true) == marks.end()) {
+        return;
+    }
+    if (!dispi_.enabled() || dispi_.bits_per_pixel() == 4) {
+        const auto end = dispi_.enabled() ? marks.end()  // what a VGA cannot reach does not show
+                                          : marks.begin() + vga::VideoMemory::kVgaSize / vga::VideoRam::kPage;
+        if (std::find(marks.begin(), end, true) != end) {
+            whole_generation_ = ++generation_;
+        }
+        marks.assign(marks.size(), false);
+        return;
+    }
+    ++generation_;
+    for (std::size_t page = 0; page < marks.size(); ++page) {
+        if (marks[page]) {
+            page_generations_[page] = generation_;
+        }
+    }
+    marks.assign(marks.size(), false);
+}
+
+FrameBand Vga::refresh(Picture& picture) {
+    collect();
+    if (picture.generation == generation_) {
+        return {};
+    }
+    const std::uint64_t seen = std::exchange(picture.generation, generation_);
+    const bool by_lines = dispi_.enabled() && dispi_.bits_per_pixel() != 4 && seen >= whole_generation_;
+    if (!by_lines) {
+        picture.frame = vga::render_frame(display());
+        return {.first = 0, .count = picture.frame.height};
+    }
+    const vga::Display shown = display();
+    if (!shown.linear_shows()) {
+        return {};
+    }
+    unsigned first = 0;
+    unsigned end = 0;
+    for (unsigned line = 0; line < picture.frame.height; ++line) {
+        const vga::LinearSpan span = vga::linear_span(shown, line);
+        const std::uint32_t last = (span.first + span.size - 1) / vga::VideoRam::kPage;
+        bool changed = false;
+        for (std::uint32_t page = span.first / vga::VideoRam::kPage; page <= last && !changed; ++page) {
+            changed = page_generations_[page % vga::VideoRam::kPages] > seen;
+        }
+        if (changed) {
+            const auto to = std::span(picture.frame.pixels);
+            vga::paint_linear_line(shown, line,
+                                   to.subspan(std::size_t{line} * picture.frame.width, picture.frame.width));
+            first = end == 0 ? line : first;
+            end = line + 1;
+        }
+    }
+    return {.first = first, .count = end - first};
+}
+
 void Vga::configure_memory() {
-    memory_.configure(sequencer_, graphics_, enabled_ && (miscellaneous_output_ & kMemoryEnable) != 0);
+    memory_.configure(sequencer_, graphics_,
+                      {.enabled = enabled_ && (miscellaneous_output_ & kMemoryEnable) != 0,
+                       .bank = dispi_.enabled() ? dispi_.bank() : 0,
+                       .linear = dispi_.enabled() && dispi_.bits_per_pixel() != 4});
+    aperture_.reconsider();
 }
 
 void Vga::display_changed() {
-    ++register_changes_;
+    whole_generation_ = ++generation_;
     timing_.configure(crtc_, sequencer_, miscellaneous_output_);
 
+    if (dispi_.enabled()) {
+        memory_.watch(0, vga::VideoMemory::kPlaneSize, 0xFFFFFFFF);
+        return;
+    }
     const unsigned everywhere = graphics_.graphics() ? 0 : 0xFFu << 16;  // plane 2 holds the fonts
     const bool split = crtc_.line_compare() < crtc_.vertical_displayed();
     if (crtc_.banked() || split) {

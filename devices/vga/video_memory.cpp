@@ -34,10 +34,17 @@ constexpr std::array<std::uint32_t, 16> kWholePlanes = [] {
 
 }  // namespace
 
-void VideoMemory::configure(const Sequencer& sequencer, const GraphicsController& graphics, bool enabled) {
-    const GraphicsController::Window window = graphics.window();
+void VideoMemory::configure(const Sequencer& sequencer, const GraphicsController& graphics,
+                            const Surroundings& surroundings) {
+    const GraphicsController::Window window =
+        surroundings.linear ? GraphicsController::Window{0, kBankSize} : graphics.window();
     window_first_ = window.first;
-    window_size_ = enabled ? window.size : 0;
+    window_size_ = surroundings.enabled ? window.size : 0;
+    plane_base_ = surroundings.bank * kPlaneSize % kOffsets;
+    linear_.reset();
+    if (surroundings.linear) {
+        linear_ = surroundings.bank * kBankSize % VideoRam::kSize;
+    }
 
     const bool chain_odd_even = graphics.chain_odd_even() && !sequencer.chain_four();
     if (sequencer.chain_four()) {
@@ -98,6 +105,10 @@ std::uint32_t VideoMemory::read(std::uint32_t offset, unsigned size) {
     if (address >= window_size_) {
         return 0xFFFFFFFFu >> (32 - 8 * size);
     }
+    if (linear_) {
+        std::memcpy(&value, bytes_ + *linear_ + address, size);
+        return value;
+    }
     for (unsigned i = 0; i < size; ++i) {
         value |= static_cast<std::uint32_t>(load_byte(address + i)) << (8 * i);
     }
@@ -116,6 +127,11 @@ std::uint8_t VideoMemory::load_byte(std::uint32_t address) {
 void VideoMemory::write(std::uint32_t offset, std::uint32_t value, unsigned size) {
     const std::uint32_t address = offset - window_first_;
     if (address >= window_size_) {
+        return;
+    }
+    if (linear_) {
+        std::memcpy(bytes_ + *linear_ + address, &value, size);
+        ram_.mark(*linear_ + address, size);
         return;
     }
     if (direct_ && bytes_per_word_ == 2 && size >= 2) {  // text: character and attribute at once
@@ -176,16 +192,75 @@ std::uint32_t VideoMemory::combine(std::uint32_t data) const {
     }
 }
 
+std::optional<PlainWindow> VideoMemory::plain_window() const {
+    PlainWindow window{.first = window_first_, .size = window_size_, .linear = linear_};
+    if (window_size_ == 0 || linear_) {
+        return window_size_ != 0 ? std::optional(window) : std::nullopt;
+    }
+    if (!direct_ || read_mode_ != 0 || window_size_ > kPlaneSize) {
+        return std::nullopt;
+    }
+    for (unsigned low = 0; low < 4; ++low) {
+        if (store_mask_[low] != 0xFFu << load_shift_[low]) {
+            return std::nullopt;
+        }
+    }
+    if (bytes_per_word_ == 4) {
+        window.linear = plane_base_ * 4;
+        return window;
+    }
+    if (bytes_per_word_ != 2 && kept_bits_ != 0xFFFF) {
+        return std::nullopt;  // two addresses, one byte
+    }
+    window.plane_base = plane_base_;
+    window.kept_bits = kept_bits_;
+    window.replaced_shift = replaced_shift_;
+    window.shifts = load_shift_;
+    return window;
+}
+
+namespace {
+
+std::uint32_t plain_offset(const PlainWindow& window, std::uint32_t address) {
+    return window.plane_base +
+           ((address & window.kept_bits) | ((address >> window.replaced_shift) & ~window.kept_bits & 3));
+}
+
+}  // namespace
+
+void VideoMemory::load_plain(const PlainWindow& window, std::uint32_t offset, std::span<std::uint8_t> to) const {
+    for (std::uint32_t i = 0; i < to.size(); ++i) {
+        const std::uint32_t address = offset + i;
+        to[i] = static_cast<std::uint8_t>(word(plain_offset(window, address)) >> window.shifts[address & 3]);
+    }
+}
+
+void VideoMemory::store_plain(const PlainWindow& window, std::uint32_t offset, std::span<const std::uint8_t> from) {
+    for (std::uint32_t i = 0; i + 1 < from.size(); i += 2) {
+        const std::uint32_t address = offset + i;
+        const unsigned shift = window.shifts[address & 3];
+        const unsigned next_shift = window.shifts[(address + 1) & 3];
+        const std::uint32_t first = plain_offset(window, address);
+        const std::uint32_t second = plain_offset(window, address + 1);
+        const std::uint32_t data = std::uint32_t{from[i]} << shift;
+        const std::uint32_t next_data = std::uint32_t{from[i + 1]} << next_shift;
+        if (first == second) {
+            put(first, data | next_data, 0xFFu << shift | 0xFFu << next_shift);
+        } else {
+            put(first, data, 0xFFu << shift);
+            put(second, next_data, 0xFFu << next_shift);
+        }
+    }
+}
+
+void VideoMemory::clear(std::uint32_t first, std::uint32_t count) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+        put(first + i, 0, 0xFFFFFFFF);
+    }
+}
+
 void VideoMemory::serialize(StateStream& stream) {
-    std::vector<std::uint8_t> contents;
-    if (!stream.loading()) {
-        contents = planes_;
-    }
-    stream.field(contents, planes_.size());
-    if (contents.size() != planes_.size()) {
-        stream.refuse("the video memory has another size");
-    }
-    planes_ = std::move(contents);
+    ram_.serialize(stream);
     stream.field(latch_);
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "devices/pci_vga.h"
+#include "devices/vga/vga.h"
 #include "tests/devices/conformance.h"
 
 namespace vpc::devices::test {
@@ -189,7 +190,8 @@ TEST_F(PciBusTest, ATakenPlaceIsAWiringMistake) {
 }
 
 TEST_F(PciBusTest, DisplayIsAVgaAdapter) {
-    PciVga vga;
+    Vga& adapter = bench.add<Vga>(bench.ports, bench.memory, bench.clock);
+    PciVga& vga = bench.add<PciVga>(adapter);
     bus.attach(2, 0, vga);
     address(0, 2, 0);
     EXPECT_EQ(bench.in(0xCFC, 4), 0x11111234u);
@@ -198,6 +200,19 @@ TEST_F(PciBusTest, DisplayIsAVgaAdapter) {
     address(4, 2, 0);
     bench.out(0xCFC, 0xFFFF, 2);
     EXPECT_EQ(bench.in(0xCFC, 2), 3u);
+
+    address(0x10, 2, 0);
+    bench.out(0xCFC, 0xFFFFFFFF, 4);
+    EXPECT_EQ(bench.in(0xCFC, 4), 0xFF000008u) << "16 MiB, prefetchable";
+    bench.out(0xCFC, 0xE1000000, 4);
+    bench.memory.write_bus(0xE1000000, 0x55, 1);
+    EXPECT_EQ(bench.memory.read_bus(0xE1000000, 1), 0x55u);
+    bench.out(0xCFC, 0xE2000000, 4);
+    EXPECT_EQ(bench.memory.read_bus(0xE1000000, 1), 0xFFu);
+    EXPECT_EQ(bench.memory.read_bus(0xE2000000, 1), 0x55u);
+    address(4, 2, 0);
+    bench.out(0xCFC, 0, 2);
+    EXPECT_EQ(bench.memory.read_bus(0xE2000000, 1), 0xFFu);
 }
 
 Subject pci() {

@@ -365,11 +365,15 @@ TEST_F(VgaScreen, LoadedStateShowsTheSamePicture) {
 
 TEST_F(VgaScreen, SavedStateWithForeignMemorySizeIsRefusedAndHarmsNothing) {
     auto saved = bench.save_devices();
-    const std::array<std::uint8_t, 4> size = {0x00, 0x00, 0x04, 0x00};  // 256 KiB
-    const auto found = std::search(saved.begin(), saved.end(), size.begin(), size.end());
+    const std::array<std::uint8_t, 4> pages = {0x00, 0x10, 0x00, 0x00};  // of 4 KiB; a byte follows for each
+    const auto found = std::search(saved.begin(), saved.end(), pages.begin(), pages.end());
     ASSERT_NE(found, saved.end());
-    found[1] = 0x10;
-    found[2] = 0x00;
+    found[4] = 1;  // as if page 0 followed
+    EXPECT_THROW(bench.load_devices(saved), StateError);
+    found[4] = 2;
+    EXPECT_THROW(bench.load_devices(saved), StateError);
+    found[4] = 0;
+    found[1] = 0x08;
     EXPECT_THROW(bench.load_devices(saved), StateError);
     bench.out(0x3C2, 0x03);
     store(0xBFFFF, 1);

@@ -77,7 +77,7 @@ ExitStatus fail(const Problem& problem) {
 }
 
 /// What the user asked to see of the screen when the machine has stopped.
-Problem show_screen(const RunOptions& options, const devices::Vga& vga) {
+Problem show_screen(const RunOptions& options, devices::Vga& vga) {
     if (options.print_screen) {
         if (const auto screen = vga.text()) {
             for (const std::string& line : screen->lines) {
