@@ -18,7 +18,7 @@ for_build=(g++ cmake ninja-build ccache pkg-config libunicorn-dev libspdlog-dev 
     libpng-dev libgtest-dev seabios)
 for_guests=(nasm syslinux syslinux-common isolinux mtools dosfstools fdisk cpio xorriso qemu-utils python3 gcc
     gcc-multilib libc6-dev-i386)
-for_tests=(git clang libclang-rt-dev clang-format clang-tidy)
+for_tests=(git dosfstools e2fsprogs libvhdi-utils mtools ntfs-3g qemu-utils clang libclang-rt-dev clang-format clang-tidy)
 for_bench=(qemu-system-x86)
 unicorn_at_least=2.1.1
 
