@@ -6,6 +6,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <initializer_list>
 
 // The engine derives the guest's EIP from the return address of its helpers, so a replacement that goes on to the
@@ -26,6 +27,10 @@ struct Translation {
 thread_local Translation translation;
 
 using EnvFunction = void(void* env);
+template <typename Value>
+using Load = Value(void* env, std::uint64_t address, int mode, std::uintptr_t return_address);
+template <typename Value>
+using Store = void(void* env, std::uint64_t address, Value value, int mode, std::uintptr_t return_address);
 
 // Resolved before main: a lazily initialised static would put a guard and a call into every helper.
 struct Originals {
@@ -54,6 +59,10 @@ struct Originals {
     void (*cpu_loop_exit)(void*);
     void (*abort)();
     void (*assert_fail)(const char*, const char*, unsigned, const char*);
+    Load<std::uint32_t>*ldub, *lduw, *ldl;
+    Load<std::uint64_t>* ldq;
+    Store<std::uint32_t>*stb, *stw, *stl;
+    Store<std::uint64_t>* stq;
 };
 
 template <typename Pointer>
@@ -92,6 +101,14 @@ Originals resolve_originals() {
     resolve(all.cpu_loop_exit, "cpu_loop_exit_x86_64");
     resolve(all.abort, "abort");
     resolve(all.assert_fail, "__assert_fail");
+    resolve(all.ldub, "cpu_ldub_mmuidx_ra_x86_64");
+    resolve(all.lduw, "cpu_lduw_mmuidx_ra_x86_64");
+    resolve(all.ldl, "cpu_ldl_mmuidx_ra_x86_64");
+    resolve(all.ldq, "cpu_ldq_mmuidx_ra_x86_64");
+    resolve(all.stb, "cpu_stb_mmuidx_ra_x86_64");
+    resolve(all.stw, "cpu_stw_mmuidx_ra_x86_64");
+    resolve(all.stl, "cpu_stl_mmuidx_ra_x86_64");
+    resolve(all.stq, "cpu_stq_mmuidx_ra_x86_64");
     return all;
 }
 
@@ -150,6 +167,11 @@ void give_up_translation() {
     if (translation.give_up != nullptr) {
         siglongjmp(*translation.give_up, 1);
     }
+}
+
+std::uint8_t* at_hand(const void* env, std::uint64_t address, std::size_t size, int mode, TlbAccess access) {
+    return current != nullptr ? look_up(current->tlb, env, address, size, static_cast<unsigned>(mode), access)
+                              : nullptr;
 }
 
 void about_to_change_interrupt_flag() {
@@ -417,6 +439,38 @@ VPC_OVERRIDE void helper_fwait_x86_64(void* env) {
     }
     return original.fwait(env);
 }
+
+// Override 9. Memory accesses of the engine's helpers: what the TLB has at hand does not ask the memory map first.
+#define VPC_LOAD_OVERRIDE(name, result, type)                                                             \
+    VPC_OVERRIDE result cpu_##name##_mmuidx_ra_x86_64(void* env, std::uint64_t address, int mode,         \
+                                                      std::uintptr_t return_address) {                    \
+        if (const std::uint8_t* host =                                                                    \
+                vpc::unicorn::at_hand(env, address, sizeof(type), mode, vpc::unicorn::TlbAccess::Load)) { \
+            type value;                                                                                   \
+            std::memcpy(&value, host, sizeof value);                                                      \
+            return value;                                                                                 \
+        }                                                                                                 \
+        return original.name(env, address, mode, return_address);                                         \
+    }
+#define VPC_STORE_OVERRIDE(name, parameter, type)                                                                \
+    VPC_OVERRIDE void cpu_##name##_mmuidx_ra_x86_64(void* env, std::uint64_t address, parameter value, int mode, \
+                                                    std::uintptr_t return_address) {                             \
+        if (std::uint8_t* host =                                                                                 \
+                vpc::unicorn::at_hand(env, address, sizeof(type), mode, vpc::unicorn::TlbAccess::Store)) {       \
+            const auto stored = static_cast<type>(value);                                                        \
+            std::memcpy(host, &stored, sizeof stored);                                                           \
+            return;                                                                                              \
+        }                                                                                                        \
+        original.name(env, address, value, mode, return_address);                                                \
+    }
+VPC_LOAD_OVERRIDE(ldub, std::uint32_t, std::uint8_t)
+VPC_LOAD_OVERRIDE(lduw, std::uint32_t, std::uint16_t)
+VPC_LOAD_OVERRIDE(ldl, std::uint32_t, std::uint32_t)
+VPC_LOAD_OVERRIDE(ldq, std::uint64_t, std::uint64_t)
+VPC_STORE_OVERRIDE(stb, std::uint32_t, std::uint8_t)
+VPC_STORE_OVERRIDE(stw, std::uint32_t, std::uint16_t)
+VPC_STORE_OVERRIDE(stl, std::uint32_t, std::uint32_t)
+VPC_STORE_OVERRIDE(stq, std::uint64_t, std::uint64_t)
 
 namespace vpc::unicorn {
 

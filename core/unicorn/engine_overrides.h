@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "core/unicorn/engine_tlb.h"
+
 namespace vpc::unicorn {
 
 /// Replacement of some of the engine's internal functions, the one trick this project plays on a library.
@@ -52,6 +54,9 @@ class OverrideClient {
     std::uint64_t last_store = ~std::uint64_t{0};
     void* engine_cpu = nullptr;
     void* engine_env = nullptr;  ///< the live state, once known
+
+    /// Unknown: helpers take the engine's own way to memory.
+    TlbLayout tlb;
 
     /// How often each override was called, for the probe.
     struct Calls {

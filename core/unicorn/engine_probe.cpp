@@ -88,6 +88,7 @@ class ProofMachine {
         memory_.write(address, {bytes.begin(), bytes.size()});
     }
     UnicornCpu& cpu() { return *cpu_; }
+    const std::uint8_t* ram() { return memory_.ram(); }
     void stop_at_port(bool stop) { stop_at_port_ = stop; }
     void set_time(Nanoseconds time) { host_time_ = time; }
     void start_clock() { clock_.resume(); }
@@ -178,6 +179,26 @@ bool survives_breakpoints(ProofMachine& machine) {
            }) == CpuExit::Halted;
 }
 
+/// A page is loaded from and stored to, twice since the first store only marks it dirty; another is left alone.
+TlbLayout find_tlb(ProofMachine& machine) {
+    constexpr std::uint32_t kUsed = 0x8000;
+    constexpr std::uint32_t kUnused = 0x9000;
+    const CpuExit exit = machine.run({
+        0xA1, 0x00, 0x80, 0x00, 0x00,                                // MOV EAX,[8000h]
+        0xA3, 0x00, 0x80, 0x00, 0x00, 0xA3, 0x04, 0x80, 0x00, 0x00,  // MOV [8000h],EAX; MOV [8004h],EAX
+        0xF4,                                                        // HLT
+    });
+    return exit == CpuExit::Halted ? find_tlb_layout(machine.cpu().live_state(), kUsed, kUnused, machine.ram() + kUsed)
+                                   : TlbLayout{};
+}
+
+/// With look-ups in the TLB: helpers still fault where they should, and stores to code are still seen.
+bool proves_tlb(const EngineFacts& facts) {
+    ProofMachine machine(facts);
+    return machine.start().empty() && proves_exact_faults(machine) && proves_self_modifying_code(machine) &&
+           proves_port_permission(machine);
+}
+
 tl::expected<EngineFacts, std::string> probe() {
     unsigned major = 0;
     unsigned minor = 0;
@@ -222,6 +243,13 @@ tl::expected<EngineFacts, std::string> probe() {
     if (!survives_breakpoints(machine)) {
         return refuse("debug registers do not work");
     }
+    if (linked && proven.self_modifying_code) {
+        EngineFacts with_tlb = proven;
+        with_tlb.layout.tlb = find_tlb(machine);
+        if (with_tlb.layout.tlb.known() && proves_tlb(with_tlb)) {
+            proven = with_tlb;
+        }
+    }
     log_category("cpu")->debug("Unicorn Engine {}: {}", proven.version, proven.describe());
     return proven;
 }
@@ -241,6 +269,7 @@ std::string EngineFacts::describe() const {
     add(direct_state, "in-place state");
     add(virtual_time_stamp, "virtual time stamp counter");
     add(interrupt_window, "interrupt window");
+    add(layout.tlb.known(), "TLB look-ups");
     return text.empty() ? "none" : text;
 }
 

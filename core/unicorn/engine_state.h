@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/cpu_state.h"
+#include "core/unicorn/engine_tlb.h"
 
 namespace vpc::unicorn {
 
@@ -25,6 +26,7 @@ struct StateLayout {
     std::size_t sysenter_cs = 0;
     std::size_t sysenter_esp = 0;
     std::size_t sysenter_eip = 0;
+    TlbLayout tlb;  ///< known only where EngineState works on the live state
 };
 
 /// Bits of the engine's "hidden flags": what the translated code depends on.
@@ -99,6 +101,11 @@ class EngineState {
     bool software_interrupt() const { return get<std::uint32_t>(layout_->error_code + 4) != 0; }
     /// The engine keeps the vector of the exception being delivered and would make a double fault of the next one.
     void forget_exception() { put<std::int32_t>(layout_->old_exception, -1); }
+
+    /// Host address of guest memory as the supervisor sees it; null where the engine's TLB has it not at hand.
+    std::uint8_t* supervisor_memory(std::uint32_t address, std::size_t size, TlbAccess access) const {
+        return look_up(layout_->tlb, base_, address, size, kTlbSupervisor, access);
+    }
 
     bool protected_mode() const { return (hidden_flags() & hflag::kProtected) != 0; }
     bool virtual_8086() const { return (system_flags() & eflags::kVirtual8086) != 0; }

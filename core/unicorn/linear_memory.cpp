@@ -151,6 +151,11 @@ std::uint64_t LinearMemory::translate(std::uint32_t address, Access access) {
 
 template <typename T>
 T LinearMemory::read(std::uint32_t address) {
+    if (const std::uint8_t* host = state_.supervisor_memory(address, sizeof(T), TlbAccess::Load)) {
+        T value;
+        std::memcpy(&value, host, sizeof value);
+        return value;
+    }
     if ((address & kPageMask) > kPageMask + 1 - sizeof(T)) {
         T value = 0;
         for (unsigned i = 0; i < sizeof(T); ++i) {
@@ -169,6 +174,10 @@ T LinearMemory::read(std::uint32_t address) {
 
 template <typename T>
 void LinearMemory::write(std::uint32_t address, T value) {
+    if (std::uint8_t* host = state_.supervisor_memory(address, sizeof(T), TlbAccess::Store)) {
+        std::memcpy(host, &value, sizeof value);
+        return;
+    }
     if ((address & kPageMask) > kPageMask + 1 - sizeof(T)) {
         translate(address + sizeof(T) - 1, Access::Write);  // a fault on the second page must leave the first alone
         for (unsigned i = 0; i < sizeof(T); ++i) {

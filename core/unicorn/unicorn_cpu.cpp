@@ -66,6 +66,7 @@ UnicornCpu::UnicornCpu(const CpuModel& model, CpuSurroundings surroundings, cons
                  .flush_tlb = [this] { uc_ctl_flush_tlb(uc_); },
                  .read_eflags = [this] { return read_eflags(); }}) {
     code_is_watched = facts.self_modifying_code;
+    tlb = facts.layout.tlb;
 }
 
 UnicornCpu::~UnicornCpu() {

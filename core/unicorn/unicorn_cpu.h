@@ -38,6 +38,9 @@ class UnicornCpu final : public Cpu, public OverrideClient {
     const CpuStatistics& statistics() const override { return statistics_; }
     std::string failure() const override { return failure_; }
 
+    /// The engine's processor state, for the probe; null unless it is worked on in place.
+    const void* live_state() const { return env_; }
+
   private:
     UnicornCpu(const CpuModel& model, CpuSurroundings surroundings, const EngineFacts& facts);
     std::string open();
