@@ -57,6 +57,8 @@ struct Originals {
     void* (*tb_gen_code)(void*, std::uint64_t, std::uint64_t, std::uint32_t, int);
     void* (*temp_new)(void*, int, bool);
     void (*cpu_loop_exit)(void*);
+    void (*reset_request)(void*);
+    void (*ltr)(void*, int);
     void (*abort)();
     void (*assert_fail)(const char*, const char*, unsigned, const char*);
     Load<std::uint32_t>*ldub, *lduw, *ldl;
@@ -99,6 +101,8 @@ Originals resolve_originals() {
     resolve(all.tb_gen_code, "tb_gen_code_x86_64");
     resolve(all.temp_new, "tcg_temp_new_internal_x86_64");
     resolve(all.cpu_loop_exit, "cpu_loop_exit_x86_64");
+    resolve(all.reset_request, "qemu_system_reset_request");
+    resolve(all.ltr, "helper_ltr_x86_64");
     resolve(all.abort, "abort");
     resolve(all.assert_fail, "__assert_fail");
     resolve(all.ldub, "cpu_ldub_mmuidx_ra_x86_64");
@@ -421,6 +425,32 @@ VPC_OVERRIDE int __fprintf_chk(FILE* stream, int flag, const char* format, ...) 
     return result;
 }
 // NOLINTEND(readability-identifier-naming)
+
+// LTR takes a null selector, and the first call gate to an inner ring aborts then. It is #GP(0).
+VPC_OVERRIDE void helper_ltr_x86_64(void* env, int selector) {
+    if (current != nullptr && (selector & 0xFFFC) == 0) {
+        vpc::unicorn::raise_general_protection(env, VPC_RETURN_ADDRESS);
+    }
+    return original.ltr(env, selector);
+}
+
+// Whatever else the engine's helpers give up on ends the guest, not the host.
+VPC_OVERRIDE void cpu_abort_x86_64(void* cpu, const char*, ...) {
+    if (current == nullptr) {
+        abort();
+    }
+    current->triple_fault();
+    original.cpu_loop_exit(cpu);
+}
+
+// When the engine itself comes to a triple fault, it would mark its CPU as stopped and wait for ever.
+VPC_OVERRIDE void qemu_system_reset_request(void* engine) {
+    if (current == nullptr) {
+        original.reset_request(engine);
+        return;
+    }
+    current->triple_fault();
+}
 
 // Override 8. SYSENTER, which the engine leaves to a hook, and the FERR# pin.
 VPC_OVERRIDE void helper_sysenter_x86_64(void* env, int length) {

@@ -33,6 +33,8 @@ class OverrideClient {
     /// STI, POPF or IRET is about to run while `interrupt_pending`.
     virtual void interrupt_window_may_open() = 0;
     virtual void halt() = 0;
+    /// The engine met a fault while it believed a double fault to be going on.
+    virtual void triple_fault() = 0;
     /// A block was translated; the engine put it at `block`, in its translation buffer, behind all earlier ones.
     virtual void block_translated(const void* block) = 0;
     /// FWAIT is about to run: report a pending x87 error if CR0.NE is clear.

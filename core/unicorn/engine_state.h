@@ -83,8 +83,20 @@ class EngineState {
     }
     SegmentRegister ldtr() const { return segment(kLdtr); }
     void set_ldtr(const SegmentRegister& value) { set_segment(kLdtr, value); }
-    SegmentRegister tr() const { return segment(kTr); }
-    void set_tr(const SegmentRegister& value) { set_segment(kTr, value); }
+    /// The engine holds the running task's type without the busy bit, and aborts when it finds it.
+    SegmentRegister tr() const {
+        SegmentRegister value = segment(kTr);
+        if ((value.attributes & kTssMask) == kTssAvailable) {
+            value.attributes |= kTssBusyBit;
+        }
+        return value;
+    }
+    void set_tr(SegmentRegister value) {
+        if ((value.attributes & kTssMask) == (kTssAvailable | kTssBusyBit)) {
+            value.attributes ^= kTssBusyBit;
+        }
+        set_segment(kTr, value);
+    }
     TableRegister gdtr() const { return table(kGdtr); }
     void set_gdtr(const TableRegister& value) { set_table(kGdtr, value); }
     TableRegister idtr() const { return table(kIdtr); }
@@ -127,6 +139,8 @@ class EngineState {
   private:
     static constexpr std::size_t kSegmentSize = 24;
     enum : unsigned { kLdtr = 6, kTr, kGdtr, kIdtr };
+    // Of SegmentRegister::attributes: the bits that are alike in 16- and 32-bit task state segments.
+    enum : std::uint16_t { kTssMask = 0x17, kTssAvailable = 0x01, kTssBusyBit = 0x02 };
 
     SegmentRegister segment_at(std::size_t offset) const {
         return {.selector = get<std::uint16_t>(offset),

@@ -240,7 +240,8 @@ void InterruptDelivery::protected_mode(EngineState& state, LinearMemory& memory,
     if (inner) {
         const InnerStack stack = inner_stack(state, memory, new_cpl, external);
         new_ss = stack.segment;
-        pointer = stack.pointer;
+        const bool big = (new_ss.attributes & attribute::kBig) != 0;
+        pointer = big ? stack.pointer : (old_esp & 0xFFFF0000) | (stack.pointer & 0xFFFF);  // SP is loaded, not ESP
         stack_error = selector_error(new_ss.selector, external);
     }
     Stack stack(new_ss, pointer, stack_error);

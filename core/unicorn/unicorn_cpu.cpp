@@ -439,6 +439,12 @@ void UnicornCpu::interrupt_window_may_open() {
     stop_engine();
 }
 
+void UnicornCpu::triple_fault() {
+    ++statistics_.shutdowns;
+    shutdown_ = true;
+    stop_engine();
+}
+
 bool UnicornCpu::can_take_interrupt() {
     Session session(*this);
     return (session->system_flags() & eflags::kInterrupt) != 0 && !session->interrupt_shadow();

@@ -65,6 +65,7 @@ class UnicornCpu final : public Cpu, public OverrideClient {
     bool sysenter(void* env) override;
     void interrupt_window_may_open() override;
     void halt() override { halt_executed_ = true; }
+    void triple_fault() override;
     void block_translated(const void* block) override;
     void check_floating_point_error(void* env) override;
 

@@ -8,6 +8,31 @@ namespace {
 
 constexpr std::uint32_t kSystemEntry = 0x60000;
 
+// The engine aborts on a running task that is marked busy, or that is none.
+TEST(CpuCallGate, LeadsToTheInnerRing) {
+    Guest guest;
+    guest.protected_mode(3);
+    guest.store32(kGdt + kSpare, static_cast<std::uint32_t>(kCode32) << 16 | handler_of(0x60));
+    guest.store32(kGdt + kSpare + 4, 0x0000EC00);                        // call gate of DPL 3, no parameters
+    guest.code({0x9A, 0x00, 0x00, 0x00, 0x00, kSpare | 3, 0x00, 0xF4});  // CALLF kSpare:0; HLT
+    ASSERT_EQ(guest.run(), CpuExit::Halted);
+    EXPECT_EQ(guest.handler(), 0x60);
+    EXPECT_EQ(guest.stacked32(0), kCode + 7);
+    EXPECT_EQ(guest.stacked32(1), kUserCode);
+    EXPECT_EQ(guest.stacked32(2), kUserStack);
+    EXPECT_EQ(guest.state().tr.attributes, 0x8B);
+}
+
+TEST(CpuTaskRegister, RefusesNull) {
+    Guest guest;
+    guest.protected_mode();
+    guest.code({0x31, 0xC0, 0x0F, 0x00, 0xD8, 0xF4});  // XOR EAX,EAX; LTR AX
+    ASSERT_EQ(guest.run(), CpuExit::Halted);
+    EXPECT_EQ(guest.handler(), 13);
+    EXPECT_EQ(guest.stacked32(0), 0u);
+    EXPECT_EQ(guest.stacked32(1), kCode + 2);
+}
+
 TEST(CpuSysenter, EntersRing0) {
     Guest guest;
     guest.protected_mode(3);
