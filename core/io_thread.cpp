@@ -23,6 +23,11 @@ void IoThread::submit(std::function<void()> work, std::function<void()> completi
     wake_.notify_one();
 }
 
+void IoThread::wait_until_idle() {
+    std::unique_lock guard(mutex_);
+    idle_.wait(guard, [this] { return jobs_.empty() && !working_; });
+}
+
 void IoThread::loop() {
     std::unique_lock guard(mutex_);
     for (;;) {
@@ -32,10 +37,15 @@ void IoThread::loop() {
         }
         Job job = std::move(jobs_.front());
         jobs_.pop_front();
+        working_ = true;
         guard.unlock();
         job.work();
         post_(std::move(job.completion));
         guard.lock();
+        working_ = false;
+        if (jobs_.empty()) {
+            idle_.notify_all();
+        }
     }
 }
 

@@ -20,6 +20,8 @@ class IoThread final : public IoExecutor {
     ~IoThread() override;
 
     void submit(std::function<void()> work, std::function<void()> completion) override;
+    /// Blocks until all submitted work has been done and its completions are posted. Any thread but the worker's.
+    void wait_until_idle();
 
   private:
     struct Job {
@@ -32,6 +34,8 @@ class IoThread final : public IoExecutor {
     std::mutex mutex_;
     std::condition_variable wake_;
     std::deque<Job> jobs_;
+    std::condition_variable idle_;
+    bool working_ = false;
     bool quit_ = false;
     std::thread thread_;
 };

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <utility>
 
+#include "core/state_stream.h"
+
 namespace vpc {
 namespace {
 
@@ -45,6 +47,10 @@ void RunLoop::post(std::function<void()> work) {
     wake_.notify_one();
     cpu_.request_stop();
     kicker_.kick_now();  // repeats the stop until the machine's thread has seen the post
+}
+
+void RunLoop::serialize(StateStream& stream) {
+    stream.section("run loop", 1, [&] { stream.field(nmi_); });
 }
 
 void RunLoop::run_posted() {

@@ -13,6 +13,8 @@
 
 namespace vpc {
 
+class StateStream;
+
 /// The life of a running machine: deliver what is due, run the CPU, handle why it stopped. `run` is the machine's
 /// thread; everything of the machine is touched there and nowhere else. Other threads post closures.
 class RunLoop {
@@ -42,6 +44,10 @@ class RunLoop {
     void set_interrupt_request(bool asserted);
     /// Latches a non-maskable interrupt. Machine's thread.
     void raise_nmi();
+
+    /// A latched NMI, as one section; the INTR pin belongs to the chip that drives it. Machine's thread, while `run` is
+    /// not going on. Posted closures are no state: whoever posts one saves what it is about.
+    void serialize(StateStream& stream);
 
     /// Host nanoseconds spent waiting in HLT so far.
     Nanoseconds idle_time() const { return idle_time_; }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <new>
 
+#include "core/state_stream.h"
+
 namespace vpc::devices {
 namespace {
 
@@ -239,6 +241,43 @@ void Board::reset() {
     }
     cpu_->reset();
     cpu_->set_a20(a20_sources_ != 0);
+}
+
+// The wires come before the chips: each chip drives its own again after loading, and where several share an input, the
+// first must not pull it down for a moment.
+void Board::serialize_wires(StateStream& stream) {
+    bool coprocessor_error = coprocessor_error_.level();
+    bool reset_requested = reset_requested_;
+    stream.section("board", 1, [&] {
+        stream.field(interrupt_sources_);
+        stream.field(a20_sources_);
+        stream.field(coprocessor_error);
+        stream.field(reset_requested);
+        stream.field(resets_);
+    });
+    if (stream.loading()) {
+        if (reset_requested) {
+            request_reset();
+        }
+        coprocessor_error_.set(coprocessor_error);
+    }
+}
+
+void Board::serialize(StateStream& stream) {
+    if (!stream.loading()) {
+        io_->wait_until_idle();
+    }
+    clock_.serialize(stream);
+    serialize_wires(stream);
+    for (Device* chip : chips_) {
+        chip->serialize(stream);
+    }
+    loop_->serialize(stream);
+    CpuState state = cpu_->state();
+    state.serialize(stream);
+    if (stream.loading()) {
+        cpu_->set_state(state);
+    }
 }
 
 Board::End Board::run() {

@@ -80,6 +80,12 @@ class Board {
     /// As the reset button. Machine's thread.
     void reset();
 
+    /// Saves or loads everything but the contents of RAM: clock, chips with transfers in flight, CPU. Only while `run`
+    /// is not going on. Saving waits for the disks first; what they have done since is in the state as not done, and
+    /// is done again after loading. Loading needs a board that has never run, made from an equal configuration, and
+    /// RAM filled before; it throws StateError, and such a board must not be run.
+    void serialize(StateStream& stream);
+
     Ps2Keyboard& keyboard() { return keyboard_; }
     Ps2Mouse& mouse() { return mouse_; }
     Vga& vga() { return vga_; }
@@ -99,6 +105,7 @@ class Board {
   private:
     explicit Board(BoardConfiguration configuration);
     std::string wire();
+    void serialize_wires(StateStream& stream);
     void add_firmware();
     void fill_cmos();
 

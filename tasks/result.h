@@ -16,7 +16,7 @@ enum class Language {
 /// of Windows Virtual PC's type library. The documentation prints E_INVALIDARG as 0x80000003; Windows defines the value
 /// here.
 enum class HResult : std::uint32_t {
-#define VPC_HRESULT(name, value, english, german) name = value,
+#define VPC_HRESULT(name, value, english, german) name = (value),
 #include "tasks/result_table.inc"
 #undef VPC_HRESULT
 };

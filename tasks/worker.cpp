@@ -37,7 +37,7 @@ class Worker::Task final : public IVMTask, public TaskControl {
                 return HResult::E_FAIL;
             }
             cancelled_ = true;
-            if (!begun_) {
+            if (!begun_ && !traits_.begins_always) {
                 begun_ = true;  // nobody else will begin it
                 ends_here = true;
             }

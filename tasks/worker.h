@@ -40,11 +40,14 @@ struct TaskTraits {
     TaskKind kind = TaskKind::Compact;
     std::string subject;
     bool cancelable = true;
+    /// The work is called in any case, also when it was cancelled before its turn (it sees the stop token then),
+    /// because it has to give something back. Otherwise it is dropped and the task ends at once.
+    bool begins_always = false;
     Language language = Language::English;
 };
 
 /// Threads that run tasks, `kThreads` at a time, in the order of starting; a task that is cancelled while it waits
-/// never begins. Any thread may start tasks.
+/// never begins, unless TaskTraits says so. Any thread may start tasks.
 class Worker {
   public:
     static constexpr std::size_t kThreads = 4;

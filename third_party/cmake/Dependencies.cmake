@@ -18,3 +18,8 @@ foreach(dependency IN ITEMS "spdlog;libspdlog-dev" "CLI11;libcli11-dev" "nlohman
     message(FATAL_ERROR "${package} was not found: run ./setup.sh, which installs ${debian}.")
   endif()
 endforeach()
+
+pkg_check_modules(ZSTD QUIET IMPORTED_TARGET libzstd)
+if(NOT ZSTD_FOUND)
+  message(FATAL_ERROR "zstd was not found: run ./setup.sh, which installs libzstd-dev.")
+endif()

@@ -1,0 +1,474 @@
+#include "tasks/virtual_machine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <system_error>
+
+#include "disk/block_device.h"
+
+namespace vpc::tasks {
+namespace {
+
+Outcome cancelled() {
+    return {HResult::E_ABORT, VMTaskResult::Cancelled, {}};
+}
+
+Outcome misfit(std::string reason) {
+    return {HResult::VM_E_PREF_SAVED_STATE_BAD_VERSION, VMTaskResult::IncompatibleSavedStateError, std::move(reason)};
+}
+
+/// A state file that cannot be used does not fit, whatever the reason.
+Outcome outcome_of_state(const disk::Error& error) {
+    switch (error.code) {
+        case disk::ErrorCode::Corrupt:
+        case disk::ErrorCode::Unsupported:
+        case disk::ErrorCode::NotAnImage:
+            return misfit(error.message);
+        default:
+            return outcome_of(tl::unexpected(error));
+    }
+}
+
+bool file_exists(const std::filesystem::path& file) {
+    std::error_code ignored;
+    return !file.empty() && std::filesystem::exists(file, ignored);
+}
+
+}  // namespace
+
+std::string_view vm_state_name(VMVMState state) {
+    constexpr std::array<std::string_view, 11> kNames{
+        "vmVMState_Invalid",    "vmVMState_TurnedOff",     "vmVMState_Saved",        "vmVMState_TurningOn",
+        "vmVMState_Restoring",  "vmVMState_Running",       "vmVMState_Paused",       "vmVMState_Saving",
+        "vmVMState_TurningOff", "vmVMState_MergingDrives", "vmVMState_DeleteMachine"};
+    const auto index = static_cast<std::size_t>(state);
+    return index < kNames.size() ? kNames[index] : kNames[0];
+}
+
+std::shared_ptr<VirtualMachine> VirtualMachine::make(MachineSettings settings, Worker& worker, TaskCollection& tasks) {
+    return std::shared_ptr<VirtualMachine>(new VirtualMachine(std::move(settings), worker, tasks));
+}
+
+VirtualMachine::VirtualMachine(MachineSettings settings, Worker& worker, TaskCollection& tasks)
+    : settings_(std::move(settings)), worker_(worker), tasks_(tasks) {
+    if (file_exists(settings_.saved_state)) {
+        state_ = VMVMState::Saved;
+    }
+}
+
+VirtualMachine::~VirtualMachine() {
+    machine_.reset();  // its last event needs the rest of this object
+}
+
+MachineIdentity VirtualMachine::identity() const {
+    return {.memory = settings_.memory,
+            .cpu = std::string(settings_.cpu->name),
+            .bios = firmware_checksum(settings_.bios),
+            .vga_bios = firmware_checksum(settings_.vga_bios)};
+}
+
+// ---- who may change what -------------------------------------------------------------------------------------------
+
+bool VirtualMachine::take(std::initializer_list<VMVMState> from, VMVMState& before) {
+    const std::scoped_lock guard(mutex_);
+    before = state_;
+    if (taken_ || std::find(from.begin(), from.end(), state_) == from.end()) {
+        return false;
+    }
+    taken_ = true;
+    return true;
+}
+
+void VirtualMachine::change_to(VMVMState state) {
+    {
+        const std::scoped_lock guard(mutex_);
+        state_ = state;
+    }
+    if (listener_) {
+        listener_(state);
+    }
+}
+
+void VirtualMachine::release(VMVMState state) {
+    {
+        const std::scoped_lock guard(mutex_);
+        if (state_ == state) {
+            taken_ = false;
+            return;
+        }
+        state_ = state;
+    }
+    if (listener_) {
+        listener_(state);  // before another actor can change it again
+    }
+    const std::scoped_lock guard(mutex_);
+    taken_ = false;
+}
+
+void VirtualMachine::run_on() {
+    machine_->resume();
+    release(VMVMState::Running);
+    {
+        const std::scoped_lock guard(mutex_);
+        if (!ended_while_taken_ || taken_) {
+            return;
+        }
+        taken_ = true;  // it has ended before it was released, and ended() left the rest to us
+    }
+    leave_ended();
+}
+
+void VirtualMachine::leave_ended() {
+    change_to(VMVMState::TurningOff);
+    change_to(VMVMState::DeleteMachine);
+    release(VMVMState::TurnedOff);
+}
+
+HResult VirtualMachine::start_task(TaskKind kind, bool cancelable, VMVMState before, std::shared_ptr<IVMTask>& task,
+                                   TaskWork work) {
+    try {
+        task = worker_.start({.kind = kind,
+                              .subject = settings_.name,
+                              .cancelable = cancelable,
+                              .begins_always = true,
+                              .language = settings_.language},
+                             std::move(work));
+    } catch (const std::exception&) {
+        release(before);
+        return HResult::VM_E_OUT_OF_RESOURCE;
+    }
+    if (!task) {
+        release(before);
+        return HResult::VM_E_APP_SHUTTING_DOWN;
+    }
+    tasks_.add(task);
+    return HResult::S_OK;
+}
+
+VMVMState VirtualMachine::State() const {
+    const std::scoped_lock guard(mutex_);
+    return state_;
+}
+
+std::string VirtualMachine::failure() const {
+    const std::scoped_lock guard(mutex_);
+    return failure_;
+}
+
+bool VirtualMachine::post(std::function<void(devices::Board&)> work) {
+    const std::scoped_lock guard(mutex_);
+    return machine_ && machine_->post(std::move(work));
+}
+
+// ---- starting ------------------------------------------------------------------------------------------------------
+
+HResult VirtualMachine::Startup(std::shared_ptr<IVMTask>& task) {
+    VMVMState before{};
+    if (!take({VMVMState::TurnedOff, VMVMState::Saved}, before)) {
+        return HResult::VM_E_VM_RUNNING;
+    }
+    const bool restore = before == VMVMState::Saved;
+    return start_task(
+        TaskKind::Startup, true, before, task,
+        [self = shared_from_this(), restore](TaskControl& control) { return self->start(control, restore); });
+}
+
+Outcome VirtualMachine::start(TaskControl& control, bool restore) {
+    change_to(VMVMState::TurningOn);
+    Outcome outcome;
+    try {
+        outcome = bring_up(control, restore);
+    } catch (const std::exception& problem) {
+        outcome = {HResult::VM_E_OUT_OF_RESOURCE, VMTaskResult::OutOfMemoryError, problem.what()};
+    }
+    if (outcome.result != VMTaskResult::Success) {
+        change_to(VMVMState::TurningOff);
+        tear_down();
+        release(restore ? VMVMState::Saved : VMVMState::TurnedOff);
+        return outcome;
+    }
+    run_on();
+    return outcome;
+}
+
+Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
+    // What took how long for a Linux guest of 256 MiB, in milliseconds: the disks are there at once, the board (its CPU
+    // engine above all) takes its time, and restoring depends on the memory.
+    constexpr std::uint64_t kOpening = 2;
+    constexpr std::uint64_t kMaking = 30;
+    const std::uint64_t restoring = restore ? settings_.memory * 2 : 0;
+    const std::uint64_t total = kOpening + kMaking + restoring;
+    if (control.stop().stop_requested()) {
+        return cancelled();
+    }
+
+    std::unique_ptr<SavedStateReader> saved;
+    if (restore) {
+        auto opened = SavedStateReader::open(settings_.saved_state);
+        if (!opened) {
+            return outcome_of_state(opened.error());
+        }
+        saved = std::move(*opened);
+    }
+    devices::BoardConfiguration configuration;
+    configuration.memory = settings_.memory;
+    configuration.cpu = settings_.cpu;
+    configuration.bios = settings_.bios;
+    configuration.vga_bios = settings_.vga_bios;
+    configuration.boot_order = settings_.boot_order;
+    configuration.serial = settings_.serial;
+    configuration.unix_time = settings_.unix_time;
+    DiskGenerations generations;
+    for (std::size_t i = 0; i < settings_.disks.size(); ++i) {
+        const std::filesystem::path& file = settings_.disks[i];
+        if (file.empty()) {
+            continue;
+        }
+        // Locked first and looked at then: nobody writes in between.
+        auto image = disk::open_image(file, disk::OpenMode::ReadWrite);
+        if (!image) {
+            return outcome_of(tl::unexpected(image.error()));
+        }
+        disk_ids_[i] = (*image)->unique_id();
+        auto generation = disk_generation(file, disk_ids_[i]);
+        if (!generation) {
+            return outcome_of(tl::unexpected(generation.error()));
+        }
+        generations[i] = std::move(*generation);
+        configuration.disks[i] = std::move(*image);
+    }
+    if (saved) {
+        if (std::string reason = saved->misfit(identity(), generations); !reason.empty()) {
+            return misfit(std::move(reason));
+        }
+    }
+    control.progress(kOpening, total);
+    auto board = devices::Board::make(std::move(configuration));
+    if (!board) {
+        return {HResult::VM_E_OUT_OF_RESOURCE, VMTaskResult::UnexpectedError, board.error()};
+    }
+    control.progress(kOpening + kMaking, total);
+    if (saved) {
+        change_to(VMVMState::Restoring);
+        const disk::Operation operation{
+            .progress =
+                [&](const disk::Progress& progress) {
+                    control.progress(kOpening + kMaking + restoring * progress.done / progress.total, total);
+                },
+            .stop = control.stop(),
+        };
+        if (disk::Status loaded = saved->load(**board, operation); !loaded) {
+            return outcome_of_state(loaded.error());
+        }
+    }
+    if (!control.commit()) {
+        return cancelled();
+    }
+    auto machine =
+        std::make_unique<MachineThread>(std::move(*board), [this](const std::string& failure) { ended(failure); });
+    std::unique_ptr<MachineThread> old;  // that of a guest that switched itself off; joined without the mutex
+    {
+        const std::scoped_lock guard(mutex_);
+        failure_.clear();
+        ended_while_taken_ = false;
+        old = std::move(machine_);
+        machine_ = std::move(machine);
+    }
+    if (saved) {
+        // The state is spent. Were it still there after a crash, it would be refused as soon as the guest has written.
+        std::error_code ignored;
+        std::filesystem::remove(settings_.saved_state, ignored);
+    }
+    return {};
+}
+
+// ---- stopping ------------------------------------------------------------------------------------------------------
+
+void VirtualMachine::tear_down() {
+    std::unique_ptr<MachineThread> machine;
+    {
+        const std::scoped_lock guard(mutex_);
+        machine = std::move(machine_);
+    }
+}
+
+void VirtualMachine::ended(const std::string& failure) {
+    {
+        const std::scoped_lock guard(mutex_);
+        failure_ = failure;
+        if (taken_) {
+            ended_while_taken_ = true;  // whoever has the machine finds out
+            return;
+        }
+        taken_ = true;
+    }
+    leave_ended();
+}
+
+HResult VirtualMachine::TurnOff(std::shared_ptr<IVMTask>& task) {
+    VMVMState before{};
+    if (!take({VMVMState::Running, VMVMState::Paused}, before)) {
+        return HResult::VM_E_VM_NOT_RUNNING;
+    }
+    return start_task(TaskKind::TurnOff, false, before, task,
+                      [self = shared_from_this()](TaskControl& control) { return self->turn_off(control); });
+}
+
+Outcome VirtualMachine::turn_off(TaskControl& control) {
+    constexpr std::uint64_t kStates = 3;
+    change_to(VMVMState::TurningOff);
+    control.progress(1, kStates);
+    tear_down();
+    change_to(VMVMState::DeleteMachine);
+    control.progress(2, kStates);
+    release(VMVMState::TurnedOff);
+    return {};
+}
+
+HResult VirtualMachine::Reset(std::shared_ptr<IVMTask>& task) {
+    VMVMState before{};
+    if (!take({VMVMState::Running, VMVMState::Paused}, before)) {
+        return HResult::VM_E_VM_NOT_RUNNING;
+    }
+    return start_task(TaskKind::Reset, false, before, task,
+                      [self = shared_from_this()](TaskControl& control) { return self->reset(control); });
+}
+
+Outcome VirtualMachine::reset(TaskControl& control) {
+    constexpr std::uint64_t kStates = 4;
+    change_to(VMVMState::TurningOff);
+    control.progress(1, kStates);
+    const bool on = machine_->park();
+    change_to(VMVMState::DeleteMachine);
+    control.progress(2, kStates);
+    if (!on) {
+        tear_down();
+        release(VMVMState::TurnedOff);
+        return {HResult::VM_E_VM_NOT_RUNNING, VMTaskResult::UnexpectedError, "the guest switched itself off"};
+    }
+    machine_->board().reset();
+    change_to(VMVMState::TurningOn);
+    control.progress(3, kStates);
+    run_on();
+    return {};
+}
+
+HResult VirtualMachine::Pause() {
+    VMVMState before{};
+    if (!take({VMVMState::Running}, before)) {
+        return before == VMVMState::Paused ? HResult::E_FAIL : HResult::VM_E_VM_NOT_RUNNING;
+    }
+    if (machine_->park()) {
+        release(VMVMState::Paused);
+        return HResult::S_OK;
+    }
+    change_to(VMVMState::TurningOff);
+    tear_down();
+    change_to(VMVMState::DeleteMachine);
+    release(VMVMState::TurnedOff);
+    return HResult::VM_E_VM_NOT_RUNNING;
+}
+
+HResult VirtualMachine::Resume() {
+    VMVMState before{};
+    if (!take({VMVMState::Paused}, before)) {
+        return before == VMVMState::Running ? HResult::E_FAIL : HResult::VM_E_VM_NOT_RUNNING;
+    }
+    run_on();
+    return HResult::S_OK;
+}
+
+// ---- saved states --------------------------------------------------------------------------------------------------
+
+HResult VirtualMachine::Save(std::shared_ptr<IVMTask>& task) {
+    VMVMState before{};
+    if (!take({VMVMState::Running, VMVMState::Paused}, before)) {
+        return HResult::VM_E_VM_NOT_RUNNING;
+    }
+    return start_task(TaskKind::Save, true, before, task, [self = shared_from_this(), before](TaskControl& control) {
+        return self->save(control, before);
+    });
+}
+
+Outcome VirtualMachine::save(TaskControl& control, VMVMState before) {
+    change_to(VMVMState::Saving);
+    if (!machine_->park()) {
+        change_to(VMVMState::TurningOff);
+        tear_down();
+        change_to(VMVMState::DeleteMachine);
+        release(VMVMState::TurnedOff);
+        return {HResult::VM_E_VM_NOT_RUNNING, VMTaskResult::UnexpectedError, "the guest switched itself off"};
+    }
+    const disk::Operation operation{
+        .progress = [&](const disk::Progress& progress) { control.progress(progress.done, progress.total); },
+        .stop = control.stop(),
+    };
+    Outcome outcome;
+    std::unique_ptr<SavedStateWriter> writer;
+    try {
+        auto written = SavedStateWriter::write_machine(settings_.saved_state, identity(), machine_->board(), operation);
+        if (written) {
+            writer = std::move(*written);
+        } else {
+            outcome = outcome_of(tl::unexpected(written.error()));
+        }
+    } catch (const std::exception& problem) {
+        outcome = {HResult::E_OUTOFMEMORY, VMTaskResult::OutOfMemoryError, problem.what()};
+    }
+    if (writer && !control.commit()) {
+        writer.reset();
+        outcome = cancelled();
+    }
+    if (!writer) {
+        if (before == VMVMState::Running) {
+            run_on();
+        } else {
+            release(before);
+        }
+        return outcome;
+    }
+    change_to(VMVMState::TurningOff);
+    tear_down();
+    change_to(VMVMState::DeleteMachine);
+    DiskGenerations generations;
+    disk::Status status;
+    for (std::size_t i = 0; status && i < settings_.disks.size(); ++i) {
+        if (!settings_.disks[i].empty()) {
+            auto generation = disk_generation(settings_.disks[i], disk_ids_[i]);
+            if (generation) {
+                generations[i] = std::move(*generation);
+            } else {
+                status = tl::unexpected(generation.error());
+            }
+        }
+    }
+    if (status) {
+        status = writer->complete(std::move(generations));
+    }
+    release(status ? VMVMState::Saved : VMVMState::TurnedOff);
+    return outcome_of(status);
+}
+
+HResult VirtualMachine::DiscardSavedState() {
+    VMVMState before{};
+    if (!take({VMVMState::Saved}, before)) {
+        return before == VMVMState::TurnedOff ? HResult::VM_E_VM_NO_SAVED_STATE : HResult::VM_E_VM_RUNNING;
+    }
+    std::error_code error;
+    std::filesystem::remove(settings_.saved_state, error);
+    release(error ? VMVMState::Saved : VMVMState::TurnedOff);
+    return error ? HResult::ERROR_ACCESS_DENIED : HResult::S_OK;
+}
+
+HResult VirtualMachine::SavedStateFilePath(std::filesystem::path& path) const {
+    const std::scoped_lock guard(mutex_);
+    if (state_ != VMVMState::Saved) {
+        return HResult::VM_E_VM_NO_SAVED_STATE;
+    }
+    path = settings_.saved_state;
+    return HResult::S_OK;
+}
+
+}  // namespace vpc::tasks

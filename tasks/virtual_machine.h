@@ -1,0 +1,148 @@
+#pragma once
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "core/cpu_model.h"
+#include "tasks/machine_thread.h"
+#include "tasks/saved_state.h"
+#include "tasks/task_collection.h"
+#include "tasks/worker.h"
+
+namespace vpc::tasks {
+
+/// Virtual PC's power states, with its numbers.
+enum class VMVMState : std::int32_t {
+    Invalid = 0,
+    TurnedOff = 1,
+    Saved = 2,
+    TurningOn = 3,
+    Restoring = 4,
+    Running = 5,
+    Paused = 6,
+    Saving = 7,
+    TurningOff = 8,
+    MergingDrives = 9,
+    DeleteMachine = 10,
+};
+/// "vmVMState_Running".
+std::string_view vm_state_name(VMVMState state);
+
+/// What a machine is made of. The disks are opened for writing when it starts and closed when it stops.
+struct MachineSettings {
+    std::string name;
+    std::uint64_t memory = 128;  ///< MiB
+    const CpuModel* cpu = &default_cpu_model();
+    std::vector<std::uint8_t> bios;
+    std::vector<std::uint8_t> vga_bios;
+    std::array<std::filesystem::path, 4> disks;  ///< as BoardConfiguration::disks; empty: none
+    std::string boot_order = "acd";
+    std::filesystem::path saved_state;  ///< the `.vsv`
+    /// As in BoardConfiguration: called on the machine's thread.
+    std::array<std::function<void(std::uint8_t)>, 2> serial;
+    std::function<std::int64_t()> unix_time;
+    Language language = Language::English;
+};
+
+/// One machine and its power switch: Virtual PC's IVMVirtualMachine. Any thread; no member throws.
+///
+/// What its tasks do, beyond what Virtual PC documents:
+///
+/// | Method  | Valid in        | Progress                           | Cancellable until        | A cancel leaves |
+/// |---------|-----------------|------------------------------------|--------------------------|-----------------------|
+/// | Startup | TurnedOff       | disks opened, board made           | the guest runs           | TurnedOff | | Startup
+/// | Saved           | bytes of RAM restored              | the guest runs           | Saved, file untouched | | Save
+/// | Running, Paused | bytes of RAM written that are not 0| the disks are closed     | Running or Paused     | |
+/// TurnOff | Running, Paused | states passed                      | never                    |                       |
+/// | Reset   | Running, Paused | states passed                      | never                    | |
+///
+/// | Method  | Errors at once                       | Errors through the task                                         |
+/// |---------|--------------------------------------|-----------------------------------------------------------------|
+/// | Startup | VM_E_VM_RUNNING                      | those of opening disks; VM_E_OUT_OF_RESOURCE (no board);        |
+/// |         |                                      | VM_E_PREF_SAVED_STATE_BAD_VERSION with IncompatibleSavedState-  |
+/// |         |                                      | Error (the state does not fit, is damaged, or its disks changed)|
+/// | Save    | VM_E_VM_NOT_RUNNING                  | those of writing a file: the machine runs on. After the point   |
+/// |         |                                      | of no return: TurnedOff, the old file (if any) untouched        |
+/// | TurnOff | VM_E_VM_NOT_RUNNING                  |                                                                 |
+/// | Reset   | VM_E_VM_NOT_RUNNING                  | VM_E_VM_NOT_RUNNING: the guest switched itself off meanwhile    |
+///
+/// All of them: VM_E_APP_SHUTTING_DOWN. A method called while another one's task works on the machine is in the wrong
+/// state. Events come in the order that Virtual Server publishes, Save ending with Saved; a Reset passes TurningOff,
+/// DeleteMachine and TurningOn although the board stays. A guest that switches itself off passes TurningOff,
+/// DeleteMachine and TurnedOff.
+class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
+  public:
+    /// `worker` and `tasks` outlive all machines and their tasks. State is Saved when the settings' file is there.
+    static std::shared_ptr<VirtualMachine> make(MachineSettings settings, Worker& worker, TaskCollection& tasks);
+    /// As pulling the plug.
+    ~VirtualMachine();
+    VirtualMachine(const VirtualMachine&) = delete;
+    VirtualMachine& operator=(const VirtualMachine&) = delete;
+
+    // NOLINTBEGIN(readability-identifier-naming): Virtual PC's names
+    HResult Startup(std::shared_ptr<IVMTask>& task);
+    HResult Save(std::shared_ptr<IVMTask>& task);
+    HResult TurnOff(std::shared_ptr<IVMTask>& task);
+    HResult Reset(std::shared_ptr<IVMTask>& task);
+    /// E_FAIL: paused already. VM_E_VM_NOT_RUNNING.
+    HResult Pause();
+    /// E_FAIL: not paused.
+    HResult Resume();
+    /// VM_E_VM_RUNNING; VM_E_VM_NO_SAVED_STATE; what the host says about removing the file.
+    HResult DiscardSavedState();
+    VMVMState State() const;
+    /// VM_E_VM_NO_SAVED_STATE.
+    HResult SavedStateFilePath(std::filesystem::path& path) const;
+    /// Called for every change, one after the other, on whichever thread changed it; must not block or call methods
+    /// that change the state. At most one listener, set before the first start.
+    void OnStateChange(std::function<void(VMVMState)> listener) { listener_ = std::move(listener); }
+    // NOLINTEND(readability-identifier-naming)
+
+    /// Runs `work` on the machine's thread; false when there is no running or paused machine.
+    bool post(std::function<void(devices::Board&)> work);
+    /// Why the machine last ended by itself, if the CPU failed; one line for people.
+    std::string failure() const;
+
+  private:
+    VirtualMachine(MachineSettings settings, Worker& worker, TaskCollection& tasks);
+
+    MachineIdentity identity() const;
+    /// Takes the machine for one actor, until change_to() a state that rests. False: it is not in one of `from`.
+    bool take(std::initializer_list<VMVMState> from, VMVMState& before);
+    void release(VMVMState state);
+    void change_to(VMVMState state);
+    /// Lets the taken machine run and releases it.
+    void run_on();
+    /// The way down of a taken machine that has ended by itself.
+    void leave_ended();
+    HResult start_task(TaskKind kind, bool cancelable, VMVMState before, std::shared_ptr<IVMTask>& task, TaskWork work);
+
+    Outcome start(TaskControl& control, bool restore);
+    Outcome bring_up(TaskControl& control, bool restore);
+    Outcome save(TaskControl& control, VMVMState before);
+    Outcome turn_off(TaskControl& control);
+    Outcome reset(TaskControl& control);
+    void tear_down();
+    /// The machine ended by itself.
+    void ended(const std::string& failure);
+
+    const MachineSettings settings_;
+    Worker& worker_;
+    TaskCollection& tasks_;
+    std::function<void(VMVMState)> listener_;
+
+    mutable std::mutex mutex_;
+    VMVMState state_ = VMVMState::TurnedOff;
+    bool taken_ = false;  // by an actor, who alone changes state and machine
+    bool ended_while_taken_ = false;
+    std::string failure_;
+    std::unique_ptr<MachineThread> machine_;
+    std::array<std::array<std::uint8_t, 16>, 4> disk_ids_{};  // of the running machine's disks
+};
+
+}  // namespace vpc::tasks
