@@ -203,8 +203,9 @@ void Ps2Mouse::add_packet(bool scaled) {
     told_buttons_ = change.buttons;
     wake_ = false;
     if (change_count_ > 1 && change.right == 0 && change.up == 0 && change.wheel == 0) {
-        std::shift_left(changes_.begin(), changes_.begin() + change_count_, 1);
-        changes_[--change_count_] = {};
+        std::shift_left(changes_.begin(), changes_.end(), 1);
+        changes_.back() = {};
+        --change_count_;
     }
 }
 

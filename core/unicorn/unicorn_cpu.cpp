@@ -436,7 +436,9 @@ void UnicornCpu::block_translated(const void* block) {
 }
 
 void UnicornCpu::interrupt_window_may_open() {
-    stop_engine();
+    if (facts_.interrupt_window) {
+        stop_engine();
+    }
 }
 
 void UnicornCpu::triple_fault() {

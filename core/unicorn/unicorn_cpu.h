@@ -64,7 +64,7 @@ class UnicornCpu final : public Cpu, public OverrideClient {
     bool port_allowed(void* env, std::uint16_t port, unsigned size) override;
     bool sysenter(void* env) override;
     void interrupt_window_may_open() override;
-    void halt() override { halt_executed_ = true; }
+    void halt() override { halt_executed_ = facts_.interrupt_window; }
     void triple_fault() override;
     void block_translated(const void* block) override;
     void check_floating_point_error(void* env) override;

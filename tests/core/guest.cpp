@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "core/unicorn/unicorn_cpu.h"
+
 namespace vpc::test {
 namespace {
 
@@ -17,6 +19,7 @@ constexpr std::uint16_t kDpl1 = 0x20;
 constexpr std::uint16_t kPresent = 0x80;
 
 constexpr Nanoseconds kPatience = 2 * kSecond;
+constexpr Nanoseconds kPollWindow = 100 * kMicrosecond;  // as the run loop
 
 }  // namespace
 
@@ -26,6 +29,20 @@ Guest::Guest(const CpuModel& model) {
         throw std::runtime_error(made.error());
     }
     cpu = std::move(*made);
+    begin(model);
+}
+
+Guest::Guest(const unicorn::EngineFacts& facts) {
+    const CpuModel& model = default_cpu_model();
+    auto made = unicorn::UnicornCpu::make(model, {memory, ports, clock, [this] { ++floating_point_errors; }}, facts);
+    if (!made) {
+        throw std::runtime_error(made.error());
+    }
+    cpu = std::move(*made);
+    begin(model);
+}
+
+void Guest::begin(const CpuModel& model) {
     watchdog_ = std::make_unique<Kicker>([this] { cpu->request_stop(); });
     start = CpuState::after_reset(model.signature);
     for (unsigned vector = 0; vector < 256; ++vector) {
@@ -196,13 +213,14 @@ CpuExit Guest::run() {
 
 CpuExit Guest::resume() {
     const Nanoseconds deadline = VirtualClock::steady_host_time() + kPatience;
-    watchdog_->arm(deadline);
     CpuExit exit = CpuExit::Stopped;
     for (;;) {
         if (interrupt_ && cpu->can_take_interrupt()) {
             cpu->set_interrupt_request(false);
             cpu->deliver_interrupt(*std::exchange(interrupt_, std::nullopt));
         }
+        const bool polls = interrupt_ && !cpu->announces_interrupt_window();
+        watchdog_->arm(polls ? VirtualClock::steady_host_time() + kPollWindow : deadline);
         exit = cpu->run();
         const bool wakes = exit == CpuExit::Halted && interrupt_ && cpu->can_take_interrupt();
         if ((exit != CpuExit::Stopped && !wakes) || VirtualClock::steady_host_time() > deadline) {

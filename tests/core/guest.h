@@ -7,6 +7,10 @@
 #include "core/cpu.h"
 #include "core/kicker.h"
 
+namespace vpc::unicorn {
+struct EngineFacts;
+}
+
 namespace vpc::test {
 
 // Where things lie in a Guest's memory.
@@ -62,6 +66,8 @@ constexpr std::uint32_t handler_of(unsigned vector) {
 class Guest {
   public:
     explicit Guest(const CpuModel& model = default_cpu_model());
+    /// On an engine that proved `facts` and no more: the fallbacks are used.
+    explicit Guest(const unicorn::EngineFacts& facts);
     ~Guest();
     Guest(const Guest&) = delete;
     Guest& operator=(const Guest&) = delete;
@@ -117,6 +123,8 @@ class Guest {
     CpuState start;
 
   private:
+    void begin(const CpuModel& model);
+
     PhysicalMemory* view_ = &memory;  // reading guest memory is no change of the guest
     std::optional<std::uint8_t> interrupt_;
     std::unique_ptr<Kicker> watchdog_;
