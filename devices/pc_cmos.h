@@ -3,12 +3,11 @@
 #include <cstdint>
 #include <string>
 
+#include "devices/floppy_format.h"
+
 namespace vpc::devices {
 
 class Mc146818;
-
-/// Floppy drive types as cell 10h counts them.
-enum class CmosFloppy : std::uint8_t { None = 0, Kb360 = 1, Mb1_2 = 2, Kb720 = 3, Mb1_44 = 4, Mb2_88 = 5 };
 
 /// What the firmware learns about the PC from CMOS RAM.
 struct PcCmosLayout {
@@ -26,7 +25,7 @@ struct PcCmosLayout {
     std::string boot_order = "acd";
     /// Refuse to boot a floppy without the 55h AAh signature. Old self-booting floppies have none.
     bool check_floppy_signature = true;
-    std::array<CmosFloppy, 2> floppies{};
+    std::array<FloppyDriveType, 2> floppies{};
     std::array<HardDisk, 4> hard_disks{};  ///< primary master and slave, secondary master and slave
 };
 

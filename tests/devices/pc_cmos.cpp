@@ -60,10 +60,10 @@ TEST_F(PcCmosTest, FloppiesShowInTypesAndEquipment) {
     fill({.memory = 16 * kMiB});
     EXPECT_EQ(cmos.peek_cell(0x10), 0x00);
     EXPECT_EQ(cmos.peek_cell(0x14), 0x06);
-    fill({.memory = 16 * kMiB, .floppies = {CmosFloppy::Mb1_44, CmosFloppy::None}});
+    fill({.memory = 16 * kMiB, .floppies = {FloppyDriveType::Mb1_44, FloppyDriveType::None}});
     EXPECT_EQ(cmos.peek_cell(0x10), 0x40);
     EXPECT_EQ(cmos.peek_cell(0x14), 0x07);
-    fill({.memory = 16 * kMiB, .floppies = {CmosFloppy::Mb1_44, CmosFloppy::Mb1_2}});
+    fill({.memory = 16 * kMiB, .floppies = {FloppyDriveType::Mb1_44, FloppyDriveType::Mb1_2}});
     EXPECT_EQ(cmos.peek_cell(0x10), 0x42);
     EXPECT_EQ(cmos.peek_cell(0x14), 0x47);
 }
@@ -82,7 +82,7 @@ TEST_F(PcCmosTest, HardDiskHasTypeGeometryAndTranslation) {
 }
 
 TEST_F(PcCmosTest, ChecksumCoversTheStandardCells) {
-    fill({.memory = 16 * kMiB, .floppies = {CmosFloppy::Mb1_44, CmosFloppy::None}});
+    fill({.memory = 16 * kMiB, .floppies = {FloppyDriveType::Mb1_44, FloppyDriveType::None}});
     unsigned sum = 0;
     for (std::uint8_t index = 0x10; index <= 0x2D; ++index) {
         sum += cmos.peek_cell(index);
