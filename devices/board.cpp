@@ -17,10 +17,13 @@ constexpr std::uint32_t kPage = 4096;
 constexpr unsigned kTimerIrq = 0;
 constexpr unsigned kKeyboardIrq = 1;
 constexpr unsigned kCascadeIrq = 2;
+constexpr unsigned kFloppyIrq = 6;
 constexpr unsigned kClockIrq = 8;
 constexpr unsigned kSciIrq = 9;
 constexpr unsigned kMouseIrq = 12;
 constexpr unsigned kCoprocessorIrq = 13;
+
+constexpr unsigned kFloppyDmaChannel = 2;
 
 // PCI places: the host bridge, the PIIX4's functions and the display, as on 440FX boards.
 constexpr unsigned kHostBridgeDevice = 0;
@@ -39,6 +42,14 @@ std::string check(const BoardConfiguration& configuration) {
     }
     if (configuration.vga_bios.size() > 64 * 1024) {
         return fmt::format("the VGA BIOS has {} bytes; at most 64 KiB fit", configuration.vga_bios.size());
+    }
+    for (std::size_t i = 0; i < configuration.floppies.size(); ++i) {
+        if (configuration.floppies[i]) {
+            const std::uint64_t sectors = configuration.floppies[i]->sectors();
+            if (const std::string problem = floppy_problem(configuration.floppy_drives[i], sectors); !problem.empty()) {
+                return fmt::format("the floppy image for drive {} {}", "AB"[i], problem);
+            }
+        }
     }
     return {};
 }
@@ -134,6 +145,13 @@ std::string Board::wire() {
     isa_bridge_ = std::make_unique<Piix4Isa>(*pci_, std::move(routed));
     ide_ =
         std::make_unique<Piix4Ide>(ports_, memory_, *io_, std::array<Line, 2>{interrupt_line(14), interrupt_line(15)});
+    floppy_controller_ = std::make_unique<I82077AA>(ports_, clock_, *io_, dma_->channel(kFloppyDmaChannel),
+                                                    interrupt_line(kFloppyIrq), configuration_.floppy_drives);
+    for (unsigned i = 0; i < configuration_.floppies.size(); ++i) {
+        if (configuration_.floppies[i]) {
+            floppy_controller_->insert(i, std::move(configuration_.floppies[i]));
+        }
+    }
     pm_ = std::make_unique<Piix4Pm>(
         ports_, clock_, interrupt_line(kSciIrq),
         [this] {
@@ -152,6 +170,7 @@ std::string Board::wire() {
               pit_.get(),
               cmos_.get(),
               dma_.get(),
+              floppy_controller_.get(),
               keyboard_controller_.get(),
               &keyboard_,
               &mouse_,
@@ -179,7 +198,9 @@ std::string Board::wire() {
 }
 
 void Board::fill_cmos() {
-    PcCmosLayout layout{.memory = configuration_.memory * kMegabyte, .boot_order = configuration_.boot_order};
+    PcCmosLayout layout{.memory = configuration_.memory * kMegabyte,
+                        .boot_order = configuration_.boot_order,
+                        .floppies = configuration_.floppy_drives};
     for (std::size_t i = 0; i < configuration_.disks.size(); ++i) {
         if (const disk::BlockDevice* disk = configuration_.disks[i].get()) {
             const disk::Geometry geometry = disk->geometry();
@@ -222,6 +243,23 @@ Line Board::a20_line() {
         if ((a20_sources_ != 0) != before) {
             cpu_->set_a20(a20_sources_ != 0);
         }
+    });
+}
+
+void Board::insert_floppy(unsigned drive, std::unique_ptr<disk::BlockDevice> medium, Done done) {
+    post([this, drive, medium = std::shared_ptr(std::move(medium)), done = std::move(done)] {
+        std::string problem = floppy_problem(configuration_.floppy_drives[drive], medium->sectors());
+        if (problem.empty()) {
+            floppy_controller_->insert(drive, medium);
+        }
+        done(problem);
+    });
+}
+
+void Board::eject_floppy(unsigned drive, Done done) {
+    post([this, drive, done = std::move(done)] {
+        floppy_controller_->eject(drive);
+        done({});
     });
 }
 

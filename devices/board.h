@@ -15,6 +15,7 @@
 #include "devices/fw_cfg.h"
 #include "devices/i440fx.h"
 #include "devices/i8042.h"
+#include "devices/i82077aa.h"
 #include "devices/i8237a.h"
 #include "devices/i8254.h"
 #include "devices/i8259a.h"
@@ -45,6 +46,10 @@ struct BoardConfiguration {
     std::vector<std::uint8_t> vga_bios;  ///< the display's BIOS; empty: none
     /// Primary master and slave, secondary master and slave; null: nothing attached.
     std::array<std::unique_ptr<disk::BlockDevice>, 4> disks;
+    /// Drives A and B, and the disks in them at power-on; null: empty. A disk must fit its drive (see
+    /// floppy_problem()).
+    std::array<FloppyDriveType, 2> floppy_drives{FloppyDriveType::Mb1_44, FloppyDriveType::None};
+    std::array<std::unique_ptr<disk::BlockDevice>, 2> floppies;
     std::string boot_order = "acd";  ///< letters of a (floppy), c (disk), d (CD-ROM)
 
     /// Bytes the guest sends; called on the machine's thread and must not block. Empty: they vanish.
@@ -77,6 +82,13 @@ class Board {
     void quit() { loop_->quit(); }
     void post(std::function<void()> work) { loop_->post(std::move(work)); }
 
+    /// Hears, on the machine's thread, why it could not be done: one line for people, empty when it was done.
+    using Done = std::function<void(const std::string& problem)>;
+    /// Changing media. Any thread; it happens between two instructions of the guest, before `done` is called. Drive 0
+    /// is A. What was in the drive before is taken out, flushed and closed.
+    void insert_floppy(unsigned drive, std::unique_ptr<disk::BlockDevice> medium, Done done);
+    void eject_floppy(unsigned drive, Done done);
+
     /// As the reset button. Machine's thread.
     void reset();
 
@@ -92,6 +104,7 @@ class Board {
     Uart16550A& serial(unsigned index) { return *uarts_[index]; }
     Piix4Pm& power_management() { return *pm_; }
     Piix4Ide& ide() { return *ide_; }
+    const I82077AA& floppy_controller() const { return *floppy_controller_; }
     Cpu& cpu() { return *cpu_; }
     VirtualClock& clock() { return clock_; }
     PortBus& ports() { return ports_; }
@@ -133,6 +146,7 @@ class Board {
     std::unique_ptr<I8254> pit_;
     std::unique_ptr<Mc146818> cmos_;
     std::unique_ptr<I8237A> dma_;
+    std::unique_ptr<I82077AA> floppy_controller_;
     std::unique_ptr<I8042> keyboard_controller_;
     Ps2Keyboard keyboard_;
     Ps2Mouse mouse_;

@@ -63,6 +63,14 @@ bool drive_takes(FloppyDriveType drive, const FloppyFormat& format) {
     }
 }
 
+FloppyDriveType drive_for(std::uint64_t image_sectors) {
+    const FloppyFormat* format = find_floppy_format(image_sectors);
+    if (format == nullptr) {
+        return None;
+    }
+    return format->drive == Kb720 ? Mb1_44 : format->drive;
+}
+
 std::string floppy_problem(FloppyDriveType drive, std::uint64_t image_sectors) {
     const FloppyFormat* format = find_floppy_format(image_sectors);
     if (format == nullptr) {

@@ -30,6 +30,10 @@ const FloppyFormat* find_floppy_format(std::uint64_t image_sectors);
 /// of up to its own density, a 1.2 MB drive also those of a 360 KB one.
 bool drive_takes(FloppyDriveType drive, const FloppyFormat& format);
 
+/// The drive to be built in for an image with so many sectors: the one its format was made for, but 1.44 MB instead of
+/// 720 KB, and None when it is no floppy disk.
+FloppyDriveType drive_for(std::uint64_t image_sectors);
+
 /// Why an image with so many sectors cannot be put into such a drive, one line that begins with a verb ("has 17 bytes;
 /// ..."); empty when it can.
 std::string floppy_problem(FloppyDriveType drive, std::uint64_t image_sectors);

@@ -45,6 +45,9 @@ std::string MachineRunner::prepare(const RunOptions& options) {
     if (options.serial.size() > serial_.size()) {
         return "--serial: a PC has two serial ports, COM1 and COM2";
     }
+    if (options.floppies.size() > 2) {
+        return "--floppy: a PC has two floppy drives, A and B";
+    }
     if (!options.until_serial.empty()) {
         auto matcher = LineMatcher::make(options.until_serial);
         if (!matcher) {

@@ -7,9 +7,9 @@
 
 #include "core/log.h"
 #include "devices/board.h"
-#include "disk/undo_overlay.h"
 #include "ui/cli/firmware.h"
 #include "ui/cli/machine_runner.h"
+#include "ui/cli/open_media.h"
 #include "ui/cli/png_writer.h"
 #include "ui/cli/run_statistics.h"
 
@@ -20,18 +20,21 @@ using Problem = std::string;  // one line for people; empty: none
 
 Problem open_disks(const RunOptions& options, devices::BoardConfiguration& configuration) {
     for (std::size_t i = 0; i < options.disks.size(); ++i) {
-        if (options.disks[i].empty()) {
-            continue;
+        if (!options.disks[i].empty()) {
+            auto image = open_hard_disk(options.disks[i], options.undo);
+            if (!image) {
+                return image.error();
+            }
+            configuration.disks[i] = std::move(*image);
         }
-        const disk::OpenMode mode = options.undo ? disk::OpenMode::ReadOnly : disk::OpenMode::ReadWrite;
-        disk::Result<std::unique_ptr<disk::BlockDevice>> image = disk::open_image(options.disks[i], mode);
-        if (image && options.undo) {
-            image = disk::discard_changes(std::move(*image));
-        }
+    }
+    for (std::size_t i = 0; i < options.floppies.size(); ++i) {
+        auto image = open_floppy(options.floppies[i], options.undo);
         if (!image) {
-            return image.error().message;
+            return image.error();
         }
-        configuration.disks[i] = std::move(*image);
+        configuration.floppy_drives[i] = devices::drive_for((*image)->sectors());
+        configuration.floppies[i] = std::move(*image);
     }
     return {};
 }

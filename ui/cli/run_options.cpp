@@ -36,6 +36,12 @@ void add_run_options(CLI::App& app, RunOptions& options) {
                        fmt::format("hard disk image at the {}: fixed or dynamic VHD, or raw", kPlaces[i]))
             ->type_name("IMAGE");
     }
+    app.add_option("--floppy", options.floppies,
+                   "floppy disk image (.img, .vfd) in drive A, given again in drive B; its size, 160 KB to 2.88 MB, "
+                   "decides what drive it is (without one: an empty 1.44 MB drive A, no B)")
+        ->type_name("IMAGE")
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
     app.add_option("--boot", options.boot_order, "order in which drives are tried: a floppy, c hard disk, d CD-ROM")
         ->type_name("ORDER")
         ->capture_default_str()
@@ -60,7 +66,7 @@ void add_run_options(CLI::App& app, RunOptions& options) {
     app.add_option("--screenshot", options.screenshot, "write the screen to this PNG file at the end")
         ->type_name("FILE");
     app.add_flag("--print-screen", options.print_screen, "print the text screen on stdout at the end");
-    app.add_flag("--undo", options.undo, "throw all changes to the disks away at the end");
+    app.add_flag("--undo", options.undo, "throw all changes to hard and floppy disks away at the end");
     app.add_option("--bios", options.bios, "system BIOS instead of the package seabios's bios.bin")->type_name("FILE");
     app.add_option("--vgabios", options.vga_bios, "VGA BIOS instead of the package seabios's vgabios-stdvga.bin")
         ->type_name("FILE");

@@ -12,8 +12,9 @@ namespace vpc::cli {
 
 /// The options of `vpc run`, as typed.
 struct RunOptions {
-    std::uint64_t memory = 128;        ///< MiB
-    std::array<std::string, 4> disks;  ///< hda to hdd; empty: none
+    std::uint64_t memory = 128;         ///< MiB
+    std::array<std::string, 4> disks;   ///< hda to hdd; empty: none
+    std::vector<std::string> floppies;  ///< in A and B; at most two
     std::string boot_order = "acd";
     std::vector<std::string> serial;  ///< COM1, COM2
     bool headless = false;

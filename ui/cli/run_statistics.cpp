@@ -23,6 +23,12 @@ std::string run_statistics(devices::Board& board, Nanoseconds wall_time, std::st
                                                                       {"bytes_written", drive.bytes_written}};
         }
     }
+    for (unsigned i = 0; i < devices::I82077AA::kDrives; ++i) {
+        if (const devices::FloppyDrive& drive = board.floppy_controller().drive(i); drive.present()) {
+            drives[std::string("fd") + static_cast<char>('a' + i)] = {
+                {"bytes_read", drive.statistics.bytes_read}, {"bytes_written", drive.statistics.bytes_written}};
+        }
+    }
     const nlohmann::ordered_json all = {
         {"ended_by", reason},
         {"wall_seconds", seconds(wall_time)},
