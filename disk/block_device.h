@@ -25,6 +25,13 @@ struct Geometry {
 using Buffer = std::span<std::uint8_t>;
 using ConstBuffer = std::span<const std::uint8_t>;
 
+/// Sectors that are alike, as far as an image knows without reading what they hold.
+struct Extent {
+    std::uint64_t sectors = 0;
+    bool data = false;   ///< false: they read as zeros
+    unsigned depth = 0;  ///< which image of a chain holds them: 0 the image itself, 1 its parent, ...
+};
+
 /// A disk as a row of 512-byte sectors: what a machine's drive and every image operation work on.
 ///
 /// Threads: one call at a time; the caller sees to it (a machine uses its I/O thread). No call blocks for anything but
@@ -45,6 +52,9 @@ class BlockDevice {
 
     /// Scatter read from consecutive sectors into the buffers, in order.
     virtual Status read(std::uint64_t sector, std::span<const Buffer> buffers) = 0;
+    /// The run that begins at `sector`: at least 1 and at most `limit` sectors, not necessarily as long as it could be.
+    /// The caller keeps `sector` + `limit` within the disk.
+    virtual Result<Extent> extent(std::uint64_t sector, std::uint64_t limit) = 0;
     /// Gather write. Not durable until flush() has returned.
     virtual Status write(std::uint64_t sector, std::span<const ConstBuffer> buffers) = 0;
     /// When it returns, everything written before is on the host's disk (fdatasync or better).

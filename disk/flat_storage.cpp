@@ -23,6 +23,19 @@ Status FlatStorage::read(std::uint64_t sector, std::span<const Buffer> buffers) 
     return file_->read(sector * kSectorSize, buffers);
 }
 
+Result<Extent> FlatStorage::extent(std::uint64_t sector, std::uint64_t limit) {
+    const auto run = file_->extent(sector * kSectorSize, limit * kSectorSize);
+    if (!run) {
+        return tl::unexpected<Error>(run.error());
+    }
+    // A sector of which any part is stored is data.
+    const std::uint64_t whole = run->bytes / kSectorSize;
+    if (!run->data && whole > 0) {
+        return Extent{.sectors = whole, .data = false};
+    }
+    return Extent{.sectors = run->data ? (run->bytes + kSectorSize - 1) / kSectorSize : 1, .data = true};
+}
+
 Status FlatStorage::write(std::uint64_t sector, std::span<const ConstBuffer> buffers) {
     if (auto checked = transfer_sectors(file_->name(), sectors_, sector, buffers); !checked) {
         return tl::unexpected<Error>(checked.error());

@@ -20,6 +20,7 @@ class FlatStorage {
     std::uint64_t sectors() const { return sectors_; }
     bool read_only() const { return mode_ == OpenMode::ReadOnly; }
     Status read(std::uint64_t sector, std::span<const Buffer> buffers);
+    Result<Extent> extent(std::uint64_t sector, std::uint64_t limit);
     Status write(std::uint64_t sector, std::span<const ConstBuffer> buffers);
     Status flush();
     /// Does nothing: the sectors keep their contents.

@@ -31,6 +31,7 @@ class ShortenedDisk final : public BlockDevice {
         }
         return whole_->read(sector, buffers);
     }
+    Result<Extent> extent(std::uint64_t sector, std::uint64_t limit) override { return whole_->extent(sector, limit); }
     Status write(std::uint64_t sector, std::span<const ConstBuffer> buffers) override {
         if (auto checked = transfer_sectors("the disk", sectors_, sector, buffers); !checked) {
             return tl::unexpected<Error>(checked.error());

@@ -28,6 +28,7 @@ class RawDisk final : public BlockDevice {
     Status read(std::uint64_t sector, std::span<const Buffer> buffers) override {
         return storage_.read(sector, buffers);
     }
+    Result<Extent> extent(std::uint64_t sector, std::uint64_t limit) override { return storage_.extent(sector, limit); }
     Status write(std::uint64_t sector, std::span<const ConstBuffer> buffers) override {
         return storage_.write(sector, buffers);
     }

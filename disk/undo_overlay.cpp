@@ -48,6 +48,17 @@ class UndoOverlay final : public BlockDevice {
         return {};
     }
 
+    Result<Extent> extent(std::uint64_t sector, std::uint64_t limit) override {
+        limit = run_length(sector, limit);
+        if (is_changed(sector)) {
+            return Extent{.sectors = limit, .data = true};
+        }
+        return base_->extent(sector, limit).map([](Extent run) {
+            ++run.depth;
+            return run;
+        });
+    }
+
     Status write(std::uint64_t sector, std::span<const ConstBuffer> buffers) override {
         const auto asked = transfer_sectors("the disk", sectors(), sector, buffers);
         if (!asked) {

@@ -187,6 +187,26 @@ Status DynamicDisk::read_block(std::uint32_t block, std::uint32_t first, std::ui
     return {};
 }
 
+Result<Extent> DynamicDisk::extent(std::uint64_t sector, std::uint64_t limit) {
+    auto block = static_cast<std::uint32_t>(sector / sectors_per_block());
+    const auto first = static_cast<std::uint32_t>(sector % sectors_per_block());
+    std::uint64_t count = std::min<std::uint64_t>(limit, sectors_per_block() - first);
+    if (table_[block] != BlockTable::kUnallocated) {
+        if (bitmap_offset(block) + slot_bytes() > footer_offset_) {
+            return Extent{.sectors = count, .data = true};  // reading it will say what is wrong
+        }
+        const auto run = bitmaps_.run_at(*file_, block, bitmap_offset(block), first, static_cast<std::uint32_t>(count));
+        if (!run) {
+            return tl::unexpected<Error>(run.error());
+        }
+        return Extent{.sectors = run->count, .data = run->present};
+    }
+    while (count < limit && table_[++block] == BlockTable::kUnallocated) {
+        count += sectors_per_block();
+    }
+    return Extent{.sectors = std::min(count, limit), .data = false};
+}
+
 Status DynamicDisk::write(std::uint64_t sector, std::span<const ConstBuffer> buffers) {
     const auto sectors_asked = transfer_sectors(file_->name(), sectors(), sector, buffers);
     if (!sectors_asked) {

@@ -50,6 +50,7 @@ class DynamicDisk final : public Image {
     using BlockDevice::read;
     using BlockDevice::write;
     Status read(std::uint64_t sector, std::span<const Buffer> buffers) override;
+    Result<Extent> extent(std::uint64_t sector, std::uint64_t limit) override;
     Status write(std::uint64_t sector, std::span<const ConstBuffer> buffers) override;
     Status flush() override;
     /// Does nothing: the sectors keep their contents.

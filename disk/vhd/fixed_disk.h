@@ -24,6 +24,7 @@ class FixedDisk final : public Image {
     Status read(std::uint64_t sector, std::span<const Buffer> buffers) override {
         return storage_.read(sector, buffers);
     }
+    Result<Extent> extent(std::uint64_t sector, std::uint64_t limit) override { return storage_.extent(sector, limit); }
     Status write(std::uint64_t sector, std::span<const ConstBuffer> buffers) override {
         return storage_.write(sector, buffers);
     }

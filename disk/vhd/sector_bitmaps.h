@@ -29,6 +29,12 @@ class SectorBitmaps {
     /// This block's bitmap is known to hold ones only.
     void mark_full(std::uint32_t block) { full_[block] = true; }
 
+    /// The block was dropped or lies elsewhere now; its bitmap has no changes.
+    void forget(std::uint32_t block) {
+        full_[block] = false;
+        loaded_.erase(block);
+    }
+
     /// Bitmaps with changes. They are held in memory until they have been written, so the owner keeps this small.
     std::size_t dirty() const { return dirty_; }
     /// Writes all changed bitmaps. What fails stays to be written.

@@ -69,6 +69,9 @@ class MemoryDisk : public disk::BlockDevice {
         image_->read_sizes.push_back(at - sector);
         return {};
     }
+    disk::Result<disk::Extent> extent(std::uint64_t, std::uint64_t limit) override {
+        return disk::Extent{.sectors = limit, .data = true};
+    }
     disk::Status write(std::uint64_t sector, std::span<const disk::ConstBuffer> buffers) override {
         std::uint64_t at = sector;
         for (const disk::ConstBuffer buffer : buffers) {

@@ -1,6 +1,5 @@
-// Records every write and barrier of a session, then imagines a power failure after each of them: everything before the
-// last barrier is on the disk, of everything after it any part, sector by sector, and the file may have grown without
-// its contents. The image must open, for writing too, with every flushed sector in place and no sector holding what was
+// Records every write and barrier of a session, then imagines a power failure after each of them (crash_simulator.h).
+// The image must open, for writing too, with every flushed sector in place and no sector holding what was
 // never written to it.
 #include <gtest/gtest.h>
 
@@ -8,14 +7,15 @@
 #include <tuple>
 
 #include "disk/log.h"
+#include "tests/disk/crash_simulator.h"
 #include "tests/disk/image_builder.h"
-#include "tests/disk/recording_file.h"
 
 namespace vpc::disk {
 namespace {
 
 using testing::build_dynamic;
 using testing::BuiltBlock;
+using testing::CrashReport;
 using testing::DynamicImage;
 using testing::FileOperation;
 using testing::FileOperations;
@@ -23,6 +23,7 @@ using testing::MemoryContents;
 using testing::open_contents;
 using testing::read_sectors;
 using testing::RecordingFile;
+using testing::simulate_crashes;
 using testing::write_sectors;
 
 constexpr std::uint64_t kSectors = 240;
@@ -111,37 +112,6 @@ class Expectation {
     std::vector<std::vector<std::uint8_t>> allowed_;  // the last one is the current one
 };
 
-void apply(MemoryContents& contents, const FileOperation& operation) {
-    if (operation.kind == FileOperation::Kind::Write) {
-        contents.write(operation.offset, operation.bytes);
-    } else if (operation.kind == FileOperation::Kind::Truncate) {
-        contents.truncate(operation.offset);
-    }
-}
-
-/// Applies what the dice leave over of operations that no barrier followed. `keep_percent` per sector.
-void apply_partly(MemoryContents& contents, const FileOperation& operation, std::mt19937& random,
-                  std::uint32_t keep_percent) {
-    const auto kept = [&] { return random() % 100 < keep_percent; };
-    if (operation.kind != FileOperation::Kind::Write) {
-        if (kept()) {
-            apply(contents, operation);
-        }
-        return;
-    }
-    const std::uint64_t end = operation.offset + operation.bytes.size();
-    for (std::uint64_t offset = operation.offset; offset < end;) {
-        const std::uint64_t length = std::min(end - offset, 512 - offset % 512);
-        if (kept()) {
-            contents.write(offset, std::span(operation.bytes).subspan(offset - operation.offset, length));
-        }
-        offset += length;
-    }
-    if (end > contents.size && random() % 2 == 0) {
-        contents.truncate(end);  // the file has grown, the contents are missing
-    }
-}
-
 /// Opens what the failure has left, checks it, works on with it and checks again. A description of what is wrong.
 std::string inspect(const MemoryContents& left, const Expectation& expectation) {
     const auto contents = std::make_shared<MemoryContents>(left);
@@ -195,41 +165,13 @@ TEST_P(PowerFailure, AtAnyMomentLosesNothingThatWasFlushed) {
     }
     const Session session = record(image, seed);
 
-    std::mt19937 random(seed);
-    MemoryContents durable = *session.before;
-    FileOperations unsynced;
     Expectation expectation(session.before);
-    int states = 0;
-    for (std::size_t done = 0; done <= session.operations.size(); ++done) {
-        for (const std::uint32_t keep_percent : {0u, 100u, 50u, 50u, 20u, 80u}) {
-            MemoryContents left = durable;
-            for (const FileOperation& operation : unsynced) {
-                apply_partly(left, operation, random, keep_percent);
-            }
-            const std::string wrong = inspect(left, expectation);
-            ASSERT_EQ(wrong, "") << "after operation " << done << " of " << session.operations.size() << ", keeping "
-                                 << keep_percent << " percent of " << unsynced.size();
-            ++states;
-        }
-        if (done == session.operations.size()) {
-            break;
-        }
-        const FileOperation& next = session.operations[done];
-        switch (next.kind) {
-            case FileOperation::Kind::Note:
-                expectation.happened(session.events[next.offset]);
-                break;
-            case FileOperation::Kind::Sync:
-                for (const FileOperation& operation : unsynced) {
-                    apply(durable, operation);
-                }
-                unsynced.clear();
-                break;
-            default:
-                unsynced.push_back(next);
-        }
-    }
-    EXPECT_GT(states, 600);
+    const CrashReport report = simulate_crashes(
+        *session.before, session.operations, seed,
+        [&](const FileOperation& note) { expectation.happened(session.events[note.offset]); },
+        [&](const MemoryContents& left) { return inspect(left, expectation); });
+    EXPECT_EQ(report.wrong, "");
+    EXPECT_GT(report.states, 600);
 }
 
 INSTANTIATE_TEST_SUITE_P(Sessions, PowerFailure,
