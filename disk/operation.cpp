@@ -4,6 +4,7 @@
 #include <chrono>
 #include <exception>
 #include <future>
+#include <utility>
 
 namespace vpc::disk {
 namespace {
@@ -13,8 +14,10 @@ constexpr auto kInterval = std::chrono::milliseconds(50);
 
 }  // namespace
 
-WorkMeter::WorkMeter(const Operation& operation, std::uint64_t total)
-    : operation_(operation), total_(std::max<std::uint64_t>(total, 1)), reported_{.done = 0, .total = total_} {
+WorkMeter::WorkMeter(Operation operation, std::uint64_t total)
+    : operation_(std::move(operation)),
+      total_(std::max<std::uint64_t>(total, 1)),
+      reported_{.done = 0, .total = total_} {
     report();
 }
 

@@ -30,12 +30,14 @@ struct Operation {
 class WorkMeter {
   public:
     /// `total`: bytes of work expected. Reports the start.
-    WorkMeter(const Operation& operation, std::uint64_t total);
+    WorkMeter(Operation operation, std::uint64_t total);
 
     /// Corrects what was expected.
     void set_total(std::uint64_t total);
     /// So many bytes of work are done. Cancelled when the operation shall stop.
     Status add(std::uint64_t bytes);
+    /// add(), where the work done so far is known instead.
+    Status advance_to(std::uint64_t done) { return add(done > done_ ? done - done_ : 0); }
     /// For moments in which nothing is done: reports when it is time to. Cancelled when the operation shall stop.
     Status tick() { return add(0); }
     /// Runs `work`, which takes its time and cannot say how much of it is done, on a thread of its own, and ticks
@@ -47,7 +49,7 @@ class WorkMeter {
   private:
     void report();
 
-    const Operation& operation_;
+    Operation operation_;
     std::uint64_t done_ = 0;
     std::uint64_t total_;
     Progress reported_;

@@ -57,6 +57,8 @@ class DynamicDisk final : public Image {
     Status discard(std::uint64_t sector, std::uint64_t count) override;
 
   private:
+    friend class BlockMover;
+
     DynamicDisk(std::unique_ptr<File> file, const Footer& footer, const DynamicHeader& header, BlockTable table,
                 std::uint64_t footer_offset, std::uint64_t file_size, OpenMode mode);
 

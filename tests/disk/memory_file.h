@@ -5,6 +5,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <utility>
@@ -125,13 +126,17 @@ class MemoryFile : public File {
     Status punch_hole(std::uint64_t offset, std::uint64_t length) override {
         return File::write(offset, std::vector<std::uint8_t>(length));
     }
-    Status write_uncached(std::uint64_t offset, ConstBuffer buffer) override { return File::write(offset, buffer); }
+    Status write_uncached(std::uint64_t offset, ConstBuffer buffer) override {
+        const std::lock_guard lock(mutex_);
+        return File::write(offset, buffer);
+    }
     Status sync() override { return {}; }
     Status lock(LockKind) override { return {}; }
 
   private:
     std::shared_ptr<MemoryContents> contents_;
     std::string name_ = "'memory'";
+    std::mutex mutex_;
 };
 
 }  // namespace vpc::disk::testing
