@@ -46,7 +46,34 @@ class BlockJudge {
     std::vector<std::uint8_t> buffer_;
 };
 
-Status compact(vhd::DynamicDisk& disk, WorkMeter& meter) {
+/// Which blocks lie in free space from their first to their last sector.
+class FreeBlocks {
+  public:
+    Result<FreeSpaceReport> find(vhd::DynamicDisk& disk) {
+        per_block_ = disk.header().block_size / kSectorSize;
+        disk_sectors_ = disk.sectors();
+        free_.assign((disk_sectors_ + per_block_ - 1) / per_block_, 0);
+        return find_free_space(disk, [this](std::uint64_t sector, std::uint64_t count) {
+            while (count > 0) {
+                const std::uint64_t part = std::min(count, per_block_ - sector % per_block_);
+                free_[sector / per_block_] += static_cast<std::uint32_t>(part);
+                sector += part;
+                count -= part;
+            }
+        });
+    }
+    bool contains(std::uint32_t block) const {
+        return block < free_.size() &&
+               free_[block] == std::min(per_block_, disk_sectors_ - std::uint64_t{block} * per_block_);
+    }
+
+  private:
+    std::uint64_t per_block_ = 1;
+    std::uint64_t disk_sectors_ = 0;
+    std::vector<std::uint32_t> free_;  ///< free sectors of every block
+};
+
+Status compact(vhd::DynamicDisk& disk, const FreeBlocks& free_blocks, WorkMeter& meter) {
     vhd::BlockMover mover(disk);
     BlockJudge judge(disk);
     const std::vector<std::uint32_t> stored = mover.blocks();
@@ -55,7 +82,7 @@ Status compact(vhd::DynamicDisk& disk, WorkMeter& meter) {
     std::vector<std::uint32_t> unneeded;
     std::uint64_t scanned = 0;
     for (const std::uint32_t block : stored) {
-        auto gone = mover.is_hole(block);
+        auto gone = free_blocks.contains(block) ? Result<bool>(true) : mover.is_hole(block);
         if (gone && !*gone) {
             gone = judge.can_go(block, meter);
         }
@@ -83,7 +110,7 @@ Status compact(vhd::DynamicDisk& disk, WorkMeter& meter) {
 
 }  // namespace
 
-Result<Compaction> compact(std::unique_ptr<File> file, const Operation& operation) {
+Result<Compaction> compact(std::unique_ptr<File> file, const CompactOptions& options, const Operation& operation) {
     try {
         const File& image = *file;
         const std::string name = file->name();
@@ -93,15 +120,25 @@ Result<Compaction> compact(std::unique_ptr<File> file, const Operation& operatio
         }
         auto* disk = dynamic_cast<vhd::DynamicDisk*>(device->get());
         if (disk == nullptr) {
-            return fail(ErrorCode::Unsupported,
-                        name + " is not a dynamic image: only those can be compacted; convert it to one");
+            return fail(ErrorCode::Unsupported, name +
+                                                    " is not a dynamic image: only those can be "
+                                                    "compacted; convert it to one");
         }
         WorkMeter meter(operation, 1);
         const auto before = image.size();
         if (!before) {
             return tl::unexpected<Error>(before.error());
         }
-        if (auto status = compact(*disk, meter); !status) {
+        FreeBlocks free_blocks;
+        FreeSpaceReport free_space;
+        if (options.free_space) {
+            auto found = free_blocks.find(*disk);
+            if (!found) {
+                return tl::unexpected<Error>(found.error());
+            }
+            free_space = std::move(*found);
+        }
+        if (auto status = compact(*disk, free_blocks, meter); !status) {
             return tl::unexpected<Error>(status.error());
         }
         const auto after = image.size();
@@ -109,18 +146,19 @@ Result<Compaction> compact(std::unique_ptr<File> file, const Operation& operatio
             return tl::unexpected<Error>(after.error());
         }
         meter.finish();
-        return Compaction{.size_before = *before, .size_after = *after};
+        return Compaction{.size_before = *before, .size_after = *after, .free_space = std::move(free_space)};
     } catch (const std::exception& error) {
         return fail(ErrorCode::IoError, std::string("the host lacks memory or threads: ") + error.what());
     }
 }
 
-Result<Compaction> compact(const std::filesystem::path& image, const Operation& operation) {
+Result<Compaction> compact(const std::filesystem::path& image, const CompactOptions& options,
+                           const Operation& operation) {
     auto file = open_file(image, OpenMode::ReadWrite);
     if (!file) {
         return tl::unexpected<Error>(file.error());
     }
-    return compact(std::move(*file), operation);
+    return compact(std::move(*file), options, operation);
 }
 
 }  // namespace vpc::disk

@@ -111,7 +111,7 @@ Status NewFile::complete() {
         }
         for (int attempt = 0; temporary_.empty(); ++attempt) {
             const auto name = temporary_name(target_, attempt);
-            const auto linked = link_to(name);
+            auto linked = link_to(name);
             if (linked) {
                 temporary_ = name;
             } else if (linked.error().code != ErrorCode::AlreadyExists || attempt == kAttempts) {

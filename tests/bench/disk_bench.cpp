@@ -93,7 +93,7 @@ int convert(const std::string& from, const std::string& to, const std::string& t
 
 int compact(const std::string& file) {
     Reports reports;
-    const auto result = vpc::disk::compact(file, reports.operation());
+    const auto result = vpc::disk::compact(file, {}, reports.operation());
     return finish(result ? Status() : Status(vpc::disk::fail(result.error().code, result.error().message)),
                   seconds_since(reports.start), &reports);
 }

@@ -6,12 +6,14 @@
 #include <random>
 #include <tuple>
 
+#include "disk/convert.h"
 #include "disk/log.h"
 #include "disk/open_image.h"
 #include "disk/vhd/dynamic_disk.h"
 #include "tests/disk/crash_simulator.h"
 #include "tests/disk/image_builder.h"
 #include "tests/disk/temporary_folder.h"
+#include "tests/shell.h"
 
 namespace vpc::disk {
 namespace {
@@ -79,7 +81,7 @@ TEST_P(Compact, LeavesBlocksWithDataOnlyAndNoGaps) {
     const auto image = make_image(aligned, seed);
     const Bytes before = contents_of(image);
     const std::uint64_t size_before = image->size;
-    const auto result = compact(std::make_unique<MemoryFile>(image), {});
+    const auto result = compact(std::make_unique<MemoryFile>(image), {}, {});
     ASSERT_TRUE(result.has_value()) << result.error().message;
     EXPECT_EQ(result->size_before, size_before);
     EXPECT_EQ(result->size_after, image->size);
@@ -89,7 +91,7 @@ TEST_P(Compact, LeavesBlocksWithDataOnlyAndNoGaps) {
     const std::uint64_t expected =
         aligned ? 4096 + data_blocks(before) * slot : 2048 + data_blocks(before) * slot + 512;
     EXPECT_EQ(image->size, expected);
-    const auto again = compact(std::make_unique<MemoryFile>(image), {});
+    const auto again = compact(std::make_unique<MemoryFile>(image), {}, {});
     ASSERT_TRUE(again.has_value());
     EXPECT_EQ(again->size_after, expected) << "nothing left to do";
     const auto device = open_contents(image, OpenMode::ReadWrite);
@@ -104,7 +106,7 @@ TEST_P(Compact, APowerFailureAtAnyMomentLosesNothing) {
     const MemoryContents before = *image;
     const Bytes expected = contents_of(image);
     const auto operations = std::make_shared<FileOperations>();
-    ASSERT_TRUE(compact(std::make_unique<RecordingFile>(image, operations), {}));
+    ASSERT_TRUE(compact(std::make_unique<RecordingFile>(image, operations), {}, {}));
     const auto report = testing::simulate_crashes(
         before, *operations, seed, [](const auto&) {},
         [&](const MemoryContents& left) -> std::string {
@@ -112,7 +114,7 @@ TEST_P(Compact, APowerFailureAtAnyMomentLosesNothing) {
             if (contents_of(copy) != expected) {
                 return "wrong contents";
             }
-            if (const auto again = compact(std::make_unique<MemoryFile>(copy), {}); !again) {
+            if (const auto again = compact(std::make_unique<MemoryFile>(copy), {}, {}); !again) {
                 return "cannot be compacted again: " + again.error().message;
             }
             if (contents_of(copy) != expected || copy->size != image->size) {
@@ -140,7 +142,7 @@ TEST_P(Compact, CancelledAnywhereKeepsTheContents) {
                                              }
                                          },
                                      .stop = stop.get_token()};
-        const auto result = compact(std::make_unique<MemoryFile>(image), operation);
+        const auto result = compact(std::make_unique<MemoryFile>(image), {}, operation);
         ASSERT_EQ(contents_of(image), expected);
         ASSERT_TRUE(open_contents(image, OpenMode::ReadWrite).has_value());
         if (result) {
@@ -175,7 +177,7 @@ TEST_P(Compact, AFailureOfTheHostIsReportedAndLosesNothing) {
     int calls = 0;
     for (;; ++calls) {
         const auto image = std::make_shared<MemoryContents>(*original);
-        const auto result = compact(std::make_unique<FailingFile>(image, calls), {});
+        const auto result = compact(std::make_unique<FailingFile>(image, calls), {}, {});
         ASSERT_EQ(contents_of(image), expected) << calls;
         ASSERT_TRUE(open_contents(image, OpenMode::ReadWrite).has_value()) << calls;
         if (result) {
@@ -193,7 +195,7 @@ TEST(CompactFiles, RefusesWhatHasNoBlocksOrIsInUse) {
     const auto raw = folder.write("disk.raw", Bytes(51200));
     const auto dynamic = folder.write("a.vhd", build_dynamic({.blocks = {{0}, {3}}}));
     for (const auto& path : {fixed, raw}) {
-        const auto result = compact(path, {});
+        const auto result = compact(path, {}, {});
         ASSERT_FALSE(result.has_value());
         EXPECT_EQ(result.error().code, ErrorCode::Unsupported);
         EXPECT_NE(result.error().message.find(path.filename().string()), std::string::npos);
@@ -201,18 +203,54 @@ TEST(CompactFiles, RefusesWhatHasNoBlocksOrIsInUse) {
     const Bytes before = TemporaryFolder::read(dynamic);
     {
         const auto user = open_image(dynamic, OpenMode::ReadOnly);
-        EXPECT_EQ(compact(dynamic, {}).error().code, ErrorCode::InUse);
+        EXPECT_EQ(compact(dynamic, {}, {}).error().code, ErrorCode::InUse);
     }
     EXPECT_EQ(TemporaryFolder::read(dynamic), before);
-    EXPECT_TRUE(compact(dynamic, {}));
-    EXPECT_EQ(compact(folder / "missing.vhd", {}).error().code, ErrorCode::NotFound);
+    EXPECT_TRUE(compact(dynamic, {}, {}));
+    EXPECT_EQ(compact(folder / "missing.vhd", {}, {}).error().code, ErrorCode::NotFound);
+}
+
+/// A deleted file's data goes when the volume says so, and only then; the others stay, by the judgement of its own
+/// tools.
+TEST(CompactFiles, DropsWhatNoFileUsesWhenAsked) {
+    if (!vpc::testing::installed("mkfs.fat mcopy mdel fsck.fat")) {
+        GTEST_SKIP() << "dosfstools or mtools are not installed";
+    }
+    const TemporaryFolder folder;
+    std::mt19937 random(4);
+    for (const char* name : {"f1", "f2", "f3"}) {
+        Bytes bytes(6 << 20);
+        std::generate(bytes.begin(), bytes.end(), [&random] { return static_cast<std::uint8_t>(random()); });
+        folder.write(name, bytes);
+    }
+    folder.write("disk.raw", {});
+    std::filesystem::resize_file(folder / "disk.raw", 32 << 20);
+    const auto made = vpc::testing::shell("cd " + folder.path().string() +
+                                          " && mkfs.fat -F 16 disk.raw && mcopy -i disk.raw f1 f2 f3 ::/ && "
+                                          "mdel -i disk.raw ::/f2");
+    ASSERT_EQ(made.status, 0) << made.output;
+    const auto image = folder / "disk.vhd";
+    ASSERT_TRUE(convert(folder / "disk.raw", {.file = image}, {}));
+    const auto unchanged = compact(image, {}, {});
+    ASSERT_TRUE(unchanged.has_value());
+    EXPECT_EQ(unchanged->size_after, unchanged->size_before);
+    const auto result = compact(image, {.free_space = true}, {});
+    ASSERT_TRUE(result.has_value()) << result.error().message;
+    ASSERT_EQ(result->free_space.volumes.size(), 1u);
+    EXPECT_EQ(result->free_space.volumes[0].file_system, "FAT16");
+    EXPECT_LE(result->size_after, result->size_before - (2 << 20) * 2);
+    ASSERT_TRUE(convert(image, {.file = folder / "after.raw", .type = ImageType::Raw}, {}));
+    const auto checked = vpc::testing::shell("cd " + folder.path().string() +
+                                             " && fsck.fat -n after.raw && mcopy -i after.raw ::/f1 g1 && "
+                                             "mcopy -i after.raw ::/f3 g3 && cmp f1 g1 && cmp f3 g3");
+    EXPECT_EQ(checked.status, 0) << checked.output;
 }
 
 /// An image without any data becomes as small as a new one.
 TEST(CompactFiles, AnEmptyDiskKeepsNoBlock) {
     for (const bool aligned : {false, true}) {
         const auto image = MemoryContents::of(build_dynamic({.aligned = aligned, .blocks = {{5, 0}, {2, 0}}}));
-        ASSERT_TRUE(compact(std::make_unique<MemoryFile>(image), {}));
+        ASSERT_TRUE(compact(std::make_unique<MemoryFile>(image), {}, {}));
         EXPECT_EQ(image->size, aligned ? 4096u : 2048u + 512u);
         EXPECT_TRUE(open_contents(image, OpenMode::ReadWrite).has_value());
     }
