@@ -218,7 +218,9 @@ void Board::add_firmware() {
     fw_cfg_->add_number(FwCfgItem::MaxCpus, 2, 1);
     fw_cfg_->add_number(FwCfgItem::BootMenu, 2, 0);
     if (!configuration_.vga_bios.empty()) {
-        fw_cfg_->add_file("vgaroms/vgabios.bin", configuration_.vga_bios);
+        // By this name SeaBIOS takes it for the ROM of the PCI function and tells it where that is: how SeaVGABIOS
+        // finds its frame buffer.
+        fw_cfg_->add_file("pci1234,1111.rom", configuration_.vga_bios);
     }
 }
 
