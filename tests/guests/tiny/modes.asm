@@ -56,7 +56,9 @@ main:
     push si
     mov [mode], al
     mov [kind], ah
-    mov ah, 0
+    mov ah, 0 ; twice: SeaVGABIOS programs the CRTC before it changes from monochrome ports to colour ones
+    int 0x10
+    movzx ax, byte [mode]
     int 0x10
     cmp byte [kind], 0
     jne .graphics
