@@ -61,7 +61,8 @@ Ps2Keyboard::Ps2Keyboard(VirtualClock& clock) : clock_(clock) {
 void Ps2Keyboard::reset() {
     self_test_.cancel();
     testing_ = false;
-    reply_size_ = last_sent_ = awaiting_ = leds_ = 0;
+    reply_size_ = last_sent_ = awaiting_ = 0;
+    light(0);
     scan_set_ = 2;
     scanning_ = true;
     system_request_ = plain_print_screen_ = false;
@@ -74,6 +75,12 @@ void Ps2Keyboard::set_defaults() {
         kinds_[code] = static_cast<std::uint8_t>(default_set3_kind(static_cast<std::uint8_t>(code)));
     }
     clear_buffer();
+}
+
+void Ps2Keyboard::light(std::uint8_t leds) {
+    if (std::exchange(leds_, leds) != leds && on_leds_) {
+        on_leds_(leds_);
+    }
 }
 
 void Ps2Keyboard::clear_buffer() {
@@ -203,7 +210,7 @@ void Ps2Keyboard::command(std::uint8_t byte) {
 void Ps2Keyboard::parameter(std::uint8_t command, std::uint8_t byte) {
     switch (command) {
         case kSetLeds:
-            leds_ = byte & 7;
+            light(byte & 7);
             break;
         case kSetRate:
             rate_ = byte & 0x7F;
@@ -397,6 +404,9 @@ void Ps2Keyboard::serialize(StateStream& stream) {
         stream.field(kinds_);
         stream.field(pressed_);
     });
+    if (stream.loading() && on_leds_) {
+        on_leds_(leds_);
+    }
 }
 
 }  // namespace vpc::devices

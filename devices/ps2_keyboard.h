@@ -1,8 +1,10 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "core/device.h"
 #include "core/virtual_clock.h"
@@ -29,6 +31,8 @@ class Ps2Keyboard : public Device, public Ps2Device {
     void release_all();
     /// The lit LEDs, a sum of Led.
     std::uint8_t leds() const { return leds_; }
+    /// Who is told, on the machine's thread, whenever the LEDs change. It must not call back into the keyboard.
+    void on_leds(std::function<void(std::uint8_t)> callback) { on_leds_ = std::move(callback); }
     /// How many more bytes the buffer takes. The longest key sequence is 8 bytes; who types fast waits for 8.
     std::size_t room() const { return buffer_size_ < kBufferSize ? kBufferSize - buffer_size_ : 0; }
 
@@ -46,6 +50,7 @@ class Ps2Keyboard : public Device, public Ps2Device {
     static constexpr std::size_t kKeys = static_cast<std::size_t>(Key::Count);
 
     void set_defaults();
+    void light(std::uint8_t leds);
     void clear_buffer();
     void reply(std::uint8_t byte);
     void command(std::uint8_t byte);
@@ -73,6 +78,7 @@ class Ps2Keyboard : public Device, public Ps2Device {
     std::uint8_t awaiting_ = 0;  // the command whose parameter comes next; 0: none
     std::uint8_t scan_set_ = 2;
     std::uint8_t leds_ = 0;
+    std::function<void(std::uint8_t)> on_leds_;
     std::uint8_t rate_ = 0;  // as set by F3h
     bool scanning_ = true;
     bool testing_ = false;             // the self-test runs; keys are not looked at

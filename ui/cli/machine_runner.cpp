@@ -67,6 +67,11 @@ std::string MachineRunner::prepare(const RunOptions& options) {
         return "--keys: " + keys.error();
     }
     keys_ = std::move(*keys);
+    const auto host_key = parse_host_key(options.host_key);
+    if (!host_key) {
+        return "--host-key: " + host_key.error();
+    }
+    host_key_ = *host_key;
     for (const std::string& backend : options.serial) {
         if (const auto parsed = parse_serial_backend(backend); !parsed) {
             return "--serial: " + parsed.error();
@@ -160,7 +165,50 @@ void MachineRunner::end(devices::Board& board, ExitStatus status, const char* re
         }
         outcome_ = Outcome{.status = status, .reason = reason};
     }
+    resumed_.notify_one();
     board.quit();
+}
+
+std::string MachineRunner::open_window() {
+    auto window = MachineWindow::open(host_key_);
+    if (!window) {
+        return window.error();
+    }
+    window_ = std::move(*window);
+    return {};
+}
+
+void MachineRunner::pause_or_resume(devices::Board& board) {
+    {
+        const std::scoped_lock guard(mutex_);
+        paused_ = !paused_;
+        if (paused_) {
+            board.post([&board] { board.quit(); });  // behind what was posted before
+        }
+    }
+    resumed_.notify_one();
+}
+
+/// The machine's thread.
+void MachineRunner::run_board(devices::Board& board) {
+    for (;;) {
+        const devices::Board::End how = board.run();
+        std::unique_lock guard(mutex_);
+        if (how == devices::Board::End::Quit && !outcome_) {
+            resumed_.wait(guard, [this] { return !paused_ || outcome_; });
+            if (!outcome_) {
+                continue;
+            }
+        }
+        stopped_ = true;
+        if (how == devices::Board::End::Failed) {
+            outcome_ = Outcome{.status = kFailed, .reason = "failure", .problem = board.failure()};
+        } else if (how == devices::Board::End::PowerOff && !outcome_) {
+            outcome_ = Outcome{.status = kDone, .reason = "power off"};
+        }
+        ended_.notify_one();
+        return;
+    }
 }
 
 MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
@@ -169,20 +217,19 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
     const sigset_t signals = ending_signals();
     const Nanoseconds start = VirtualClock::steady_host_time();
     const bool watches = until_serial_ || until_screen_ || !keys_.empty();
-    std::thread machine([&] {
-        const devices::Board::End how = board.run();
-        const std::scoped_lock guard(mutex_);
-        stopped_ = true;
-        if (how == devices::Board::End::Failed) {
-            outcome_ = Outcome{.status = kFailed, .reason = "failure", .problem = board.failure()};
-        } else if (how == devices::Board::End::PowerOff && !outcome_) {
-            outcome_ = Outcome{.status = kDone, .reason = "power off"};
-        }
-        ended_.notify_one();
-    });
+    if (window_) {
+        window_->attach(board, {.pause_or_resume = [&] { pause_or_resume(board); },
+                                .turn_off = [&] { end(board, kDone, "turned off"); }});
+    }
+    std::thread machine([&] { run_board(board); });
+    bool paused = false;
     const auto has_stopped = [&] {
+        if (window_) {
+            window_->process(kTick, paused);
+        }
         std::unique_lock guard(mutex_);
-        return ended_.wait_for(guard, kTick, [this] { return stopped_; });
+        paused = paused_;
+        return ended_.wait_for(guard, window_ ? std::chrono::milliseconds(0) : kTick, [this] { return stopped_; });
     };
     while (!has_stopped()) {
         const timespec no_wait{};
@@ -193,7 +240,7 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
         if (options_.time_limit > 0 && elapsed >= to_nanoseconds(options_.time_limit)) {
             end(board, kTimeLimit, "time limit");
         }
-        if (watches) {
+        if (watches && !paused) {
             board.post([this, &board] {
                 type_keys(board, board.clock().now());
                 if (until_serial_ && std::exchange(serial_changed_, false) && until_serial_->matches_pending()) {
@@ -206,6 +253,9 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
         }
     }
     machine.join();
+    if (window_) {
+        window_->detach();
+    }
     const Nanoseconds wall_time = VirtualClock::steady_host_time() - start;
     for (const auto& backend : serial_) {
         if (backend) {

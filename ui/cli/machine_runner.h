@@ -14,6 +14,7 @@
 #include "ui/cli/exit_status.h"
 #include "ui/cli/key_script.h"
 #include "ui/cli/line_matcher.h"
+#include "ui/cli/machine_window.h"
 #include "ui/cli/run_options.h"
 #include "ui/cli/serial_backend.h"
 
@@ -38,10 +39,13 @@ class MachineRunner {
     std::string prepare(const RunOptions& options);
     /// Opens the serial back ends and puts them into the configuration. Returns one line on failure.
     std::string connect(devices::BoardConfiguration& configuration);
+    /// Opens a window for the machine. Returns one line on failure; the machine can run without.
+    std::string open_window();
 
     struct Outcome {
         ExitStatus status = kDone;
-        std::string reason;   ///< "power off", "serial match", "screen match", "time limit", "interrupt", "failure"
+        std::string reason;   ///< "power off", "serial match", "screen match", "time limit", "interrupt", "turned off",
+                              ///< "failure"
         std::string problem;  ///< one line for people, when something is to be said
         Nanoseconds wall_time = 0;
     };
@@ -53,6 +57,8 @@ class MachineRunner {
     void guest_sent(std::size_t port, std::uint8_t byte);
     void look_at_screen(devices::Board& board);
     void type_keys(devices::Board& board, Nanoseconds now);
+    void run_board(devices::Board& board);
+    void pause_or_resume(devices::Board& board);
     void end(devices::Board& board, ExitStatus status, const char* reason);
 
     sigset_t previous_signals_;
@@ -62,6 +68,8 @@ class MachineRunner {
     std::vector<KeyStep> keys_;
 
     std::array<std::unique_ptr<SerialBackend>, 2> serial_;
+    devices::Key host_key_ = devices::Key::None;
+    std::unique_ptr<MachineWindow> window_;
     devices::Board* board_ = nullptr;
 
     // Machine's thread only.
@@ -73,7 +81,9 @@ class MachineRunner {
 
     std::mutex mutex_;
     std::condition_variable ended_;
-    bool stopped_ = false;            // Board::run has come back
+    std::condition_variable resumed_;
+    bool paused_ = false;             // by the user; Board::run has come back or will soon
+    bool stopped_ = false;            // Board::run has come back for good
     std::optional<Outcome> outcome_;  // the first reason to end wins
 };
 

@@ -134,6 +134,11 @@ ExitStatus run_machine(const RunOptions& options) {
     if (const Problem problem = runner.connect(configuration); !problem.empty()) {
         return fail(problem);
     }
+    if (!options.headless) {
+        if (const Problem problem = runner.open_window(); !problem.empty()) {
+            std::fprintf(stderr, "vpc: no window, running headless: %s\n", problem.c_str());
+        }
+    }
     auto board = devices::Board::make(std::move(configuration));
     if (!board) {
         return fail(board.error());

@@ -51,7 +51,12 @@ void add_run_options(CLI::App& app, RunOptions& options) {
         ->type_name("BACKEND")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    app.add_flag("--headless", options.headless, "no window (there is none yet: every run is headless)");
+    app.add_flag("--headless", options.headless, "no window, also where there is a display");
+    app.add_option("--host-key", options.host_key,
+                   "key that frees the mouse from the window; held, with ENTER: full screen, DEL: Ctrl+Alt+Del to the "
+                   "guest, P: pause or go on, R: reset, F4: turn off")
+        ->type_name("KEY")
+        ->capture_default_str();
     app.add_option("--time-limit", options.time_limit, "give up after so many seconds, with exit status 124")
         ->type_name("SECONDS")
         ->check(CLI::Range(0.001, 1e9));

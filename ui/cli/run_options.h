@@ -18,6 +18,7 @@ struct RunOptions {
     std::string boot_order = "acd";
     std::vector<std::string> serial;  ///< COM1, COM2
     bool headless = false;
+    std::string host_key = "RALT";
     double time_limit = 0;  ///< seconds; 0: none
     std::string until_serial;
     std::string until_screen;

@@ -1,0 +1,166 @@
+#include "ui/cli/machine_window.h"
+
+#include <utility>
+
+#include "devices/board.h"
+#include "ui/cli/key_script.h"
+
+namespace vpc::cli {
+
+using desktop::HostAction;
+using devices::Board;
+using devices::Key;
+using devices::Ps2Keyboard;
+
+tl::expected<Key, std::string> parse_host_key(const std::string& name) {
+    const auto steps = parse_key_script("{" + name + "}");
+    if (!steps || steps->size() != 2 || (*steps)[0].key == Key::None || (*steps)[0].key != (*steps)[1].key) {
+        return tl::unexpected("'" + name + "' is not the name of one key, such as RALT, RCTRL, MENU or F12");
+    }
+    return (*steps)[0].key;
+}
+
+tl::expected<std::unique_ptr<MachineWindow>, std::string> MachineWindow::open(Key host_key) {
+    std::unique_ptr<MachineWindow> result(new MachineWindow);
+    auto window = desktop::Window::open("VPC", host_key, result->listener());
+    if (!window) {
+        return tl::unexpected(window.error());
+    }
+    result->window_ = std::move(*window);
+    return result;
+}
+
+MachineWindow::~MachineWindow() = default;
+
+desktop::Window::Listener MachineWindow::listener() {
+    return {
+        .key = [this](Key key, bool pressed) { post([=](Board& board) { board.keyboard().key(key, pressed); }); },
+        .release_keys = [this] { post([](Board& board) { board.keyboard().release_all(); }); },
+        .moved = [this](int right, int down) { post([=](Board& board) { board.mouse().move(right, down); }); },
+        .pointed = [](double, double) {},
+        .wheel = [this](int clicks) { post([=](Board& board) { board.mouse().move(0, 0, clicks); }); },
+        .buttons = [this](std::uint8_t buttons) { post([=](Board& board) { board.mouse().set_buttons(buttons); }); },
+        .action = [this](HostAction action) { act(action); },
+    };
+}
+
+void MachineWindow::attach(Board& board, Controls controls) {
+    board_ = &board;
+    controls_ = std::move(controls);
+    board.keyboard().on_leds([this](std::uint8_t leds) {
+        const std::scoped_lock guard(shared_.mutex);
+        shared_.leds = leds;
+    });
+}
+
+void MachineWindow::detach() {
+    if (board_ != nullptr) {
+        board_->keyboard().on_leds({});
+        board_ = nullptr;
+    }
+}
+
+void MachineWindow::post(std::function<void(Board&)> work) {
+    if (board_ != nullptr && !paused_) {
+        board_->post([&board = *board_, work = std::move(work)] { work(board); });
+    }
+}
+
+void MachineWindow::act(HostAction action) {
+    switch (action) {
+        case HostAction::CtrlAltDelete:
+            post([](Board& board) {
+                for (const bool pressed : {true, false}) {
+                    for (const Key key : {Key::LeftCtrl, Key::LeftAlt, Key::Delete}) {
+                        board.keyboard().key(key, pressed);
+                    }
+                }
+            });
+            break;
+        case HostAction::PauseOrResume:
+            // A key that goes up while the machine stands still would stay down in the guest.
+            post([](Board& board) { board.keyboard().release_all(); });
+            if (!paused_) {
+                look_at_screen();
+            }
+            controls_.pause_or_resume();
+            break;
+        case HostAction::Reset:
+            post([](Board& board) { board.reset(); });
+            break;
+        case HostAction::TurnOff:
+            controls_.turn_off();
+            break;
+        default:
+            break;
+    }
+}
+
+/// Asks the machine's thread for a picture if there is a new one. The guest waits meanwhile, so never twice at a time.
+void MachineWindow::look_at_screen() {
+    {
+        const std::scoped_lock guard(shared_.mutex);
+        if (std::exchange(shared_.asked, true)) {
+            return;
+        }
+    }
+    post([this](Board& board) {
+        std::optional<devices::Frame> frame;
+        const std::uint64_t generation = board.vga().generation();
+        if (!seen_any_ || generation != seen_generation_) {
+            seen_any_ = true;
+            seen_generation_ = generation;
+            frame = board.vga().render();
+        }
+        const bool news = frame.has_value();
+        {
+            const std::scoped_lock guard(shared_.mutex);
+            shared_.asked = false;
+            if (news) {
+                shared_.frame = std::move(frame);
+            }
+        }
+        if (news) {
+            window_->wake();
+        }
+    });
+}
+
+void MachineWindow::update_title(bool paused, std::uint8_t leds) {
+    std::string title = paused ? "VPC - paused" : "VPC - running";
+    if (window_->captured()) {
+        title += " - the host key releases the mouse";
+    }
+    static constexpr std::pair<Ps2Keyboard::Led, const char*> kLeds[] = {
+        {Ps2Keyboard::kNumLock, " Num"}, {Ps2Keyboard::kCapsLock, " Caps"}, {Ps2Keyboard::kScrollLock, " Scroll"}};
+    std::string lit;
+    for (const auto& [led, name] : kLeds) {
+        lit += (leds & led) != 0 ? name : "";
+    }
+    title += lit.empty() ? "" : " -" + lit;
+    if (title != title_) {
+        title_ = title;
+        window_->set_title(title_);
+    }
+}
+
+void MachineWindow::process(std::chrono::milliseconds longest_wait, bool paused) {
+    paused_ = paused;
+    window_->process_events(longest_wait);
+    if (!paused_) {
+        look_at_screen();
+    }
+    std::optional<devices::Frame> frame;
+    std::uint8_t leds = 0;
+    {
+        const std::scoped_lock guard(shared_.mutex);
+        frame.swap(shared_.frame);
+        leds = shared_.leds;
+    }
+    if (frame) {
+        window_->show(*frame);
+    }
+    update_title(paused, leds);
+}
+
+}  // namespace vpc::cli
