@@ -75,6 +75,10 @@ class Cpu {
     virtual void set_a20(bool enabled) = 0;
 
     virtual CpuState state() = 0;
+    /// One general register. Unlike state, also from within a port access that the CPU is executing; what IN reads is
+    /// written to EAX afterwards.
+    virtual std::uint32_t general(GeneralRegister which) = 0;
+    virtual void set_general(GeneralRegister which, std::uint32_t value) = 0;
     virtual void set_state(const CpuState& state) = 0;
 
     virtual const CpuStatistics& statistics() const = 0;

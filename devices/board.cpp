@@ -18,6 +18,7 @@ constexpr unsigned kTimerIrq = 0;
 constexpr unsigned kKeyboardIrq = 1;
 constexpr unsigned kCascadeIrq = 2;
 constexpr unsigned kFloppyIrq = 6;
+constexpr unsigned kParallelIrq = 7;
 constexpr unsigned kClockIrq = 8;
 constexpr unsigned kSciIrq = 9;
 constexpr unsigned kMouseIrq = 12;
@@ -125,6 +126,14 @@ std::string Board::wire() {
         uarts_[i] = std::make_unique<Uart16550A>(fmt::format("16550A-{}", i + 1), ports_, clock_, kSerialBase[i],
                                                  interrupt_line(kSerialIrq[i]), std::move(transmit));
     }
+    parallel_port_ =
+        std::make_unique<ParallelPort>(ports_, clock_, interrupt_line(kParallelIrq), configuration_.printer);
+    backdoor_ = std::make_unique<VmwareBackdoor>(
+        ports_,
+        VmwareBackdoor::Registers{
+            .get = [this](GeneralRegister which) { return cpu_->general(which); },
+            .set = [this](GeneralRegister which, std::uint32_t value) { cpu_->set_general(which, value); }},
+        [this] { mouse_.wake_driver(); });
     const auto sink = [](const std::function<void(std::uint8_t)>& wanted) {
         return wanted ? wanted : [](std::uint8_t) {};
     };
@@ -165,6 +174,7 @@ std::string Board::wire() {
     pci_->attach(kPiix4Device, 3, *pm_);
     pci_->attach(kDisplayDevice, 0, pci_vga_);
 
+    // clang-format off
     chips_ = {slave_pic_.get(),
               master_pic_.get(),
               pit_.get(),
@@ -177,6 +187,8 @@ std::string Board::wire() {
               system_ports_.get(),
               uarts_[0].get(),
               uarts_[1].get(),
+              parallel_port_.get(),
+              backdoor_.get(),
               fw_cfg_.get(),
               pci_.get(),
               host_bridge_.get(),
@@ -185,6 +197,7 @@ std::string Board::wire() {
               pm_.get(),
               &pci_vga_,
               &vga_};
+    // clang-format on
 
     fill_cmos();
     add_firmware();

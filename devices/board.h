@@ -20,6 +20,7 @@
 #include "devices/i8254.h"
 #include "devices/i8259a.h"
 #include "devices/mc146818.h"
+#include "devices/parallel_port.h"
 #include "devices/pc_cmos.h"
 #include "devices/pci_bus.h"
 #include "devices/pci_vga.h"
@@ -31,6 +32,7 @@
 #include "devices/system_ports.h"
 #include "devices/uart16550a.h"
 #include "devices/vga/vga.h"
+#include "devices/vmware_backdoor.h"
 #include "disk/block_device.h"
 
 namespace vpc::devices {
@@ -54,6 +56,8 @@ struct BoardConfiguration {
 
     /// Bytes the guest sends; called on the machine's thread and must not block. Empty: they vanish.
     std::array<std::function<void(std::uint8_t)>, 2> serial;
+    /// The printer at the parallel port; see ParallelPort. Empty: none is connected. Must not block.
+    ParallelPort::Printer printer;
     /// What the guest writes to the debug ports 402h (firmware messages) and E9h.
     std::function<void(std::uint8_t)> firmware_log;
     std::function<void(std::uint8_t)> debug_log;
@@ -100,6 +104,7 @@ class Board {
 
     Ps2Keyboard& keyboard() { return keyboard_; }
     Ps2Mouse& mouse() { return mouse_; }
+    VmwareBackdoor& backdoor() { return *backdoor_; }
     Vga& vga() { return vga_; }
     Uart16550A& serial(unsigned index) { return *uarts_[index]; }
     Piix4Pm& power_management() { return *pm_; }
@@ -152,6 +157,8 @@ class Board {
     Ps2Mouse mouse_;
     std::unique_ptr<SystemControlPorts> system_ports_;
     std::array<std::unique_ptr<Uart16550A>, 2> uarts_;
+    std::unique_ptr<ParallelPort> parallel_port_;
+    std::unique_ptr<VmwareBackdoor> backdoor_;
     std::unique_ptr<FwCfg> fw_cfg_;
     std::unique_ptr<DebugPort> firmware_port_;
     std::unique_ptr<DebugPort> debug_port_;

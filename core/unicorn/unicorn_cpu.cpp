@@ -20,6 +20,10 @@ constexpr auto kDebug = static_cast<std::uint8_t>(Vector::Debug);
 constexpr auto kInvalidOpcode = static_cast<std::uint8_t>(Vector::InvalidOpcode);
 constexpr auto kNmi = static_cast<std::uint8_t>(Vector::NonMaskableInterrupt);
 
+/// The engine's numbers of the general registers, in the order of GeneralRegister.
+constexpr std::array<int, 8> kGeneralRegisters = {UC_X86_REG_EAX, UC_X86_REG_ECX, UC_X86_REG_EDX, UC_X86_REG_EBX,
+                                                  UC_X86_REG_ESP, UC_X86_REG_EBP, UC_X86_REG_ESI, UC_X86_REG_EDI};
+
 int engine_model(const CpuModel& model) {
     if (model.name == "486") {
         return UC_CPU_X86_486;
@@ -582,6 +586,14 @@ void UnicornCpu::set_a20(bool enabled) {
     session->set_a20_mask(enabled ? 0xFFFFFFFF : 0xFFEFFFFF);
     session.commit();
     uc_ctl_flush_tlb(uc_);
+}
+
+std::uint32_t UnicornCpu::general(GeneralRegister which) {
+    return read_register(kGeneralRegisters[which]);
+}
+
+void UnicornCpu::set_general(GeneralRegister which, std::uint32_t value) {
+    uc_reg_write(uc_, kGeneralRegisters[which], &value);
 }
 
 CpuState UnicornCpu::state() {

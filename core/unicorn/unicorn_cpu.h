@@ -34,6 +34,8 @@ class UnicornCpu final : public Cpu, public OverrideClient {
     bool halted() const override { return halted_; }
     void set_a20(bool enabled) override;
     CpuState state() override;
+    std::uint32_t general(GeneralRegister which) override;
+    void set_general(GeneralRegister which, std::uint32_t value) override;
     void set_state(const CpuState& state) override;
     const CpuStatistics& statistics() const override { return statistics_; }
     std::string failure() const override { return failure_; }

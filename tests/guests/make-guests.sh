@@ -221,7 +221,7 @@ tiny() { # boot sectors of our own, each the first sector of a 1 MiB disk
     local source name
     for source in "$here"/tiny/*.asm; do
         name=$(basename "$source" .asm)
-        current "$out/$name.img" "$source" "$here/tiny/serial.inc" && continue
+        current "$out/$name.img" "$source" "$here"/tiny/*.inc && continue
         nasm -f bin -I "$here/tiny/" "$source" -o "$out/$name.img.part"
         truncate -s 1M "$out/$name.img.part"
         mv "$out/$name.img.part" "$out/$name.img"

@@ -15,6 +15,8 @@ namespace {
 constexpr std::chrono::milliseconds kTick{20};
 // The longest sequence of scan codes one key sends; with less room in the keyboard's buffer the typist waits.
 constexpr std::size_t kLongestKeySequence = 8;
+// So much may wait for a UART before the other end of its cable has to.
+constexpr std::size_t kMostIncoming = 64 << 10;
 
 sigset_t ending_signals() {
     sigset_t signals;
@@ -77,6 +79,12 @@ std::string MachineRunner::prepare(const RunOptions& options) {
             return "--serial: " + parsed.error();
         }
     }
+    if (!options.parallel.empty()) {
+        const auto parsed = parse_serial_backend(options.parallel);
+        if (!parsed || parsed->kind != SerialBackendChoice::Kind::File) {
+            return "--parallel: '" + options.parallel + "' is not file:PATH";
+        }
+    }
     return {};
 }
 
@@ -93,6 +101,17 @@ std::string MachineRunner::connect(devices::BoardConfiguration& configuration) {
             configuration.serial[port] = [this, port](std::uint8_t byte) { guest_sent(port, byte); };
         }
     }
+    if (!options_.parallel.empty()) {
+        auto opened = open_serial_backend(*parse_serial_backend(options_.parallel));
+        if (!opened) {
+            return "--parallel " + options_.parallel + ": " + opened.error();
+        }
+        printer_ = std::move(*opened);
+        configuration.printer = [this](std::uint8_t byte) {
+            printer_->send(byte);
+            return printer_->problem().empty();
+        };
+    }
     return {};
 }
 
@@ -108,28 +127,66 @@ void MachineRunner::guest_sent(std::size_t port, std::uint8_t byte) {
     }
 }
 
+/// Machine's thread: the UART takes what it has room for.
+void MachineRunner::drain_incoming(devices::Board& board, std::size_t port) {
+    std::vector<std::uint8_t>& waiting = incoming_[port];
+    devices::Uart16550A& uart = board.serial(static_cast<unsigned>(port));
+    std::size_t taken = 0;
+    while (taken < waiting.size() && uart.room() != 0) {
+        uart.receive(waiting[taken++]);
+    }
+    waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(taken));
+    serial_[port]->hold_back(waiting.size() + posted_bytes_[port] > kMostIncoming);
+}
+
 void MachineRunner::connect_receivers(devices::Board& board) {
     for (std::size_t port = 0; port < serial_.size(); ++port) {
         if (!serial_[port]) {
             continue;
         }
-        const auto drain = [this, &board, port] {
-            std::vector<std::uint8_t>& waiting = incoming_[port];
-            devices::Uart16550A& uart = board.serial(static_cast<unsigned>(port));
-            std::size_t taken = 0;
-            while (taken < waiting.size() && uart.room() != 0) {
-                uart.receive(waiting[taken++]);
+        board.serial(static_cast<unsigned>(port)).on_room([this, &board, port] {
+            if (!incoming_[port].empty()) {
+                drain_incoming(board, port);
             }
-            waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(taken));
-        };
-        board.serial(static_cast<unsigned>(port)).on_room(drain);
-        serial_[port]->on_receive([this, &board, port, drain](std::span<const std::uint8_t> bytes) {
-            board.post([this, port, drain, copy = std::vector<std::uint8_t>(bytes.begin(), bytes.end())] {
-                incoming_[port].insert(incoming_[port].end(), copy.begin(), copy.end());
-                drain();
-            });
         });
+        const auto receive = [this, &board, port](std::span<const std::uint8_t> bytes) {
+            if ((posted_bytes_[port] += bytes.size()) > kMostIncoming) {
+                serial_[port]->hold_back(true);  // before the post, whose drain may decide otherwise
+            }
+            board.post([this, &board, port, copy = std::vector<std::uint8_t>(bytes.begin(), bytes.end())] {
+                incoming_[port].insert(incoming_[port].end(), copy.begin(), copy.end());
+                posted_bytes_[port] -= copy.size();
+                drain_incoming(board, port);
+            });
+        };
+        // A null modem cable: whoever is at the other end raises all of the guest's modem inputs.
+        const auto plugged = [&board, port](bool somebody) {
+            board.post([&board, port, somebody] {
+                using Uart = devices::Uart16550A;
+                const auto lines = static_cast<std::uint8_t>(Uart::kCts | Uart::kDsr | Uart::kDcd);
+                board.serial(static_cast<unsigned>(port)).set_modem_inputs(somebody ? lines : std::uint8_t{0});
+            });
+        };
+        serial_[port]->on_receive(receive, plugged);
     }
+}
+
+/// One line for people when output was lost.
+std::string MachineRunner::finish_backends() {
+    std::string problem;
+    const auto finish = [&](SerialBackend* backend, const std::string& option) {
+        if (backend != nullptr) {
+            backend->finish();
+            if (const std::string why = backend->problem(); !why.empty() && problem.empty()) {
+                problem = fmt::format("{}: output was lost: {}", option, why);
+            }
+        }
+    };
+    for (std::size_t port = 0; port < options_.serial.size(); ++port) {
+        finish(serial_[port].get(), "--serial " + options_.serial[port]);
+    }
+    finish(printer_.get(), "--parallel " + options_.parallel);
+    return problem;
 }
 
 void MachineRunner::look_at_screen(devices::Board& board) {
@@ -257,15 +314,15 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
         window_->detach();
     }
     const Nanoseconds wall_time = VirtualClock::steady_host_time() - start;
-    for (const auto& backend : serial_) {
-        if (backend) {
-            backend->finish();
-        }
-    }
+    const std::string lost = finish_backends();
     Outcome outcome = outcome_.value_or(Outcome{});
     outcome.wall_time = wall_time;
     if (outcome.status == kTimeLimit) {
         outcome.problem = fmt::format("the time limit of {} seconds was reached", options_.time_limit);
+    }
+    if (!lost.empty()) {
+        outcome.problem += (outcome.problem.empty() ? "" : "; ") + lost;
+        outcome.status = outcome.status == kDone ? kFailed : outcome.status;
     }
     return outcome;
 }

@@ -2,6 +2,7 @@
 #include <csignal>
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -54,6 +55,8 @@ class MachineRunner {
 
   private:
     void connect_receivers(devices::Board& board);
+    void drain_incoming(devices::Board& board, std::size_t port);
+    std::string finish_backends();
     void guest_sent(std::size_t port, std::uint8_t byte);
     void look_at_screen(devices::Board& board);
     void type_keys(devices::Board& board, Nanoseconds now);
@@ -68,13 +71,15 @@ class MachineRunner {
     std::vector<KeyStep> keys_;
 
     std::array<std::unique_ptr<SerialBackend>, 2> serial_;
+    std::unique_ptr<SerialBackend> printer_;
     devices::Key host_key_ = devices::Key::None;
     std::unique_ptr<MachineWindow> window_;
     devices::Board* board_ = nullptr;
 
     // Machine's thread only.
-    std::array<std::vector<std::uint8_t>, 2> incoming_;  // bytes for a UART that has no room
-    bool serial_changed_ = false;                        // since the unfinished line was searched
+    std::array<std::vector<std::uint8_t>, 2> incoming_;       // bytes for a UART that has no room
+    std::array<std::atomic<std::size_t>, 2> posted_bytes_{};  // read, and not yet there; any thread
+    bool serial_changed_ = false;                             // since the unfinished line was searched
     std::uint64_t seen_generation_ = 0;
     std::size_t next_key_ = 0;
     Nanoseconds next_key_at_ = 0;

@@ -37,9 +37,31 @@ desktop::Window::Listener MachineWindow::listener() {
         .key = [this](Key key, bool pressed) { post([=](Board& board) { board.keyboard().key(key, pressed); }); },
         .release_keys = [this] { post([](Board& board) { board.keyboard().release_all(); }); },
         .moved = [this](int right, int down) { post([=](Board& board) { board.mouse().move(right, down); }); },
-        .pointed = [](double, double) {},
-        .wheel = [this](int clicks) { post([=](Board& board) { board.mouse().move(0, 0, clicks); }); },
-        .buttons = [this](std::uint8_t buttons) { post([=](Board& board) { board.mouse().set_buttons(buttons); }); },
+        .pointed =
+            [this](double x, double y) {
+                const auto position = [](double part) { return static_cast<std::uint16_t>(part * 0xFFFF + 0.5); };
+                post([=](Board& board) { board.backdoor().move_to(position(x), position(y)); });
+            },
+        .wheel =
+            [this](int clicks) {
+                post([=](Board& board) {
+                    if (board.backdoor().absolute()) {
+                        board.backdoor().turn_wheel(clicks);
+                    } else {
+                        board.mouse().move(0, 0, clicks);
+                    }
+                });
+            },
+        .buttons =
+            [this](std::uint8_t buttons) {
+                post([=](Board& board) {
+                    if (board.backdoor().absolute()) {
+                        board.backdoor().set_buttons(buttons);
+                    } else {
+                        board.mouse().set_buttons(buttons);
+                    }
+                });
+            },
         .action = [this](HostAction action) { act(action); },
     };
 }
@@ -116,6 +138,7 @@ void MachineWindow::look_at_screen() {
         {
             const std::scoped_lock guard(shared_.mutex);
             shared_.asked = false;
+            shared_.absolute = board.backdoor().absolute();
             if (news) {
                 shared_.frame = std::move(frame);
             }
@@ -152,11 +175,14 @@ void MachineWindow::process(std::chrono::milliseconds longest_wait, bool paused)
     }
     std::optional<devices::Frame> frame;
     std::uint8_t leds = 0;
+    bool absolute = false;
     {
         const std::scoped_lock guard(shared_.mutex);
         frame.swap(shared_.frame);
         leds = shared_.leds;
+        absolute = shared_.absolute;
     }
+    window_->set_absolute(absolute);
     if (frame) {
         window_->show(*frame);
     }

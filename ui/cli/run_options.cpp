@@ -51,6 +51,9 @@ void add_run_options(CLI::App& app, RunOptions& options) {
         ->type_name("BACKEND")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    app.add_option("--parallel", options.parallel,
+                   "printer at the parallel port (378h, IRQ 7): file:PATH gets what the guest prints")
+        ->type_name("BACKEND");
     app.add_flag("--headless", options.headless, "no window, also where there is a display");
     app.add_option("--host-key", options.host_key,
                    "key that frees the mouse from the window; held, with ENTER: full screen, DEL: Ctrl+Alt+Del to the "

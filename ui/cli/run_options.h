@@ -17,6 +17,7 @@ struct RunOptions {
     std::vector<std::string> floppies;  ///< in A and B; at most two
     std::string boot_order = "acd";
     std::vector<std::string> serial;  ///< COM1, COM2
+    std::string parallel;             ///< file:PATH
     bool headless = false;
     std::string host_key = "RALT";
     double time_limit = 0;  ///< seconds; 0: none

@@ -9,10 +9,11 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <condition_variable>
+#include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -30,7 +31,7 @@ class Descriptor {
     Descriptor() = default;
     explicit Descriptor(int fd) : fd_(fd) {}
     Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    Descriptor& operator=(Descriptor&& other) noexcept {
+    Descriptor& operator=(Descriptor other) noexcept {
         std::swap(fd_, other.fd_);
         return *this;
     }
@@ -72,7 +73,8 @@ class RawTerminal {
     bool active_ = false;
 };
 
-/// All kinds of back end: a descriptor to write to, one to read from, or a listening socket whose client is both.
+/// All kinds of back end: a descriptor to write to, one to read from, or a listening socket whose client is both. One
+/// thread owns them all, so that none is closed under the hands of another.
 class StreamBackend final : public SerialBackend {
   public:
     struct Ends {
@@ -80,17 +82,20 @@ class StreamBackend final : public SerialBackend {
         int output = -1;   // -1: nobody yet
         int input = -1;
         Descriptor listener;    // of a unix socket
-        Descriptor slave;       // of a pty: keeps it alive without a client
         std::string remove;     // the socket's file
         bool terminal = false;  // stdin may be one
+        bool pty = false;       // its other end comes and goes unannounced
+        bool file = false;      // takes everything, or fails for good
     };
 
-    explicit StreamBackend(Ends ends) : ends_(std::move(ends)), wake_reader_(eventfd(0, EFD_CLOEXEC)) {
-        output_ = ends_.output;
+    explicit StreamBackend(Ends ends)
+        : ends_(std::move(ends)),
+          connected_(ends_.output >= 0 && !ends_.pty),
+          wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
         if (ends_.terminal) {
             terminal_.emplace();
         }
-        writer_ = std::thread([this] { write_loop(); });
+        thread_ = std::thread([this] { run(); });
     }
 
     ~StreamBackend() override {
@@ -101,139 +106,263 @@ class StreamBackend final : public SerialBackend {
     }
 
     void send(std::uint8_t byte) override {
-        const std::scoped_lock guard(mutex_);
-        if (outgoing_.size() < kLargestBacklog) {
+        bool first = false;
+        {
+            const std::scoped_lock guard(mutex_);
+            if (outgoing_.size() >= kLargestBacklog) {
+                return;
+            }
+            first = outgoing_.empty();
             outgoing_.push_back(byte);
         }
-        work_.notify_one();
+        if (first) {
+            wake();
+        }
     }
 
-    void on_receive(Receiver receiver) override {
-        if (ends_.input >= 0 || ends_.listener) {
-            reader_ = std::thread([this, take = std::move(receiver)] { read_loop(take); });
+    void on_receive(Receiver receiver, std::function<void(bool)> plugged) override {
+        {
+            const std::scoped_lock guard(mutex_);
+            receiver_ = std::move(receiver);
+            plugged_ = std::move(plugged);
+        }
+        wake();
+    }
+
+    void hold_back(bool held) override {
+        if (held_back_.exchange(held) != held) {
+            wake();
         }
     }
 
     void finish() override {
-        {
-            const std::scoped_lock guard(mutex_);
-            finished_ = true;
+        finishing_ = true;
+        wake();
+        if (thread_.joinable()) {
+            thread_.join();
         }
-        work_.notify_one();
-        const std::uint64_t one = 1;
-        (void)!write(wake_reader_.get(), &one, sizeof one);
-        if (writer_.joinable()) {
-            writer_.join();
-        }
-        if (reader_.joinable()) {
-            reader_.join();
-        }
+    }
+
+    std::string problem() const override {
+        const std::scoped_lock guard(mutex_);
+        return problem_;
     }
 
   private:
     static constexpr std::size_t kLargestBacklog = 16 << 20;
+    // A pipe that polls as writable takes so much without blocking (pipe(7): PIPE_BUF).
+    static constexpr std::size_t kLargestWrite = 4096;
+    static constexpr int kPtyPeriod = 100;  // ms: how often it is looked whether somebody has opened it
+    static constexpr std::chrono::seconds kPatience{2};
 
-    void write_loop() {
-        std::unique_lock guard(mutex_);
+    void wake() const {
+        const std::uint64_t one = 1;
+        (void)!write(wake_.get(), &one, sizeof one);
+    }
+
+    void run() {
+        auto last_progress = std::chrono::steady_clock::now();
         for (;;) {
-            work_.wait(guard, [this] { return finished_ || !outgoing_.empty(); });
-            if (outgoing_.empty()) {
-                return;
-            }
-            std::vector<std::uint8_t> bytes;
-            bytes.swap(outgoing_);
-            guard.unlock();
-            write_all(bytes);
-            guard.lock();
-        }
-    }
-
-    void write_all(std::span<const std::uint8_t> bytes) {
-        while (!bytes.empty()) {
-            const int fd = output_;
-            if (fd < 0) {
-                return;
-            }
-            const ssize_t count = write(fd, bytes.data(), bytes.size());
-            if (count > 0) {
-                bytes = bytes.subspan(static_cast<std::size_t>(count));
-            } else if (count < 0 && errno == EAGAIN) {
-                // A reader that is too slow gets a moment; with nobody at the other end the bytes vanish.
-                pollfd ready{.fd = fd, .events = POLLOUT, .revents = 0};
-                if (poll(&ready, 1, 100) <= 0) {
+            refill();
+            if (finishing_) {
+                if (writing_.empty() || std::chrono::steady_clock::now() - last_progress > kPatience) {
                     return;
                 }
-            } else if (count < 0 && errno != EINTR) {
-                return;
+            } else if (writing_.empty()) {
+                last_progress = std::chrono::steady_clock::now();
+            }
+            if (wait_and_serve()) {
+                last_progress = std::chrono::steady_clock::now();
             }
         }
     }
 
-    /// Waits for input on `fd`; false when the back end finishes.
-    bool readable(int fd) {
-        std::array<pollfd, 2> waiting{pollfd{.fd = fd, .events = POLLIN, .revents = 0},
-                                      pollfd{.fd = wake_reader_.get(), .events = POLLIN, .revents = 0}};
-        while (poll(waiting.data(), waiting.size(), -1) < 0 && errno == EINTR) {
+    /// Takes what the guest sent, unless there is something left to write. Nobody at the other end: it vanishes.
+    void refill() {
+        const bool was_reading = reading_;
+        {
+            const std::scoped_lock guard(mutex_);
+            if (writing_.empty()) {
+                writing_.swap(outgoing_);
+                written_ = 0;
+            }
+            if (!connected_) {
+                writing_.clear();
+                outgoing_.clear();
+            }
+            reading_ = static_cast<bool>(receiver_);
         }
-        return waiting[1].revents == 0;
+        if (reading_ && !was_reading) {
+            plugged_(connected_);
+        }
     }
 
-    void read_loop(const Receiver& receiver) {
-        do {
-            int fd = ends_.input;
-            Descriptor client;
-            if (ends_.listener) {
-                if (!readable(ends_.listener.get())) {
-                    return;
-                }
-                client = Descriptor(accept4(ends_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-                if (!client) {
-                    continue;
-                }
-                fd = client.get();
-                output_ = fd;
+    /// One turn: true when output went on.
+    bool wait_and_serve() {
+        enum : std::size_t { kWake, kOutput, kInput, kListener, kCount };
+        std::array<pollfd, kCount> waiting{};
+        waiting.fill({.fd = -1, .events = 0, .revents = 0});
+        waiting[kWake] = {.fd = wake_.get(), .events = POLLIN, .revents = 0};
+        if (connected_ && !writing_.empty() && !ends_.file) {
+            waiting[kOutput] = {.fd = ends_.output, .events = POLLOUT, .revents = 0};
+        }
+        const bool reads = reading_ && !finishing_ && !held_back_;
+        if (connected_ && reads && ends_.input >= 0) {
+            waiting[kInput] = {.fd = ends_.input, .events = POLLIN, .revents = 0};
+        }
+        if (ends_.listener && !connected_ && !finishing_) {
+            waiting[kListener] = {.fd = ends_.listener.get(), .events = POLLIN, .revents = 0};
+        }
+        int timeout = finishing_ || (ends_.pty && !finishing_) ? kPtyPeriod : -1;
+        if (ends_.file && !writing_.empty()) {
+            timeout = 0;
+        }
+        if (poll(waiting.data(), waiting.size(), timeout) < 0) {
+            return false;  // EINTR
+        }
+        if (waiting[kWake].revents != 0) {
+            std::uint64_t count = 0;
+            (void)!read(wake_.get(), &count, sizeof count);
+        }
+        if (ends_.pty) {
+            look_for_pty_user();
+        }
+        const bool progress = (ends_.file || waiting[kOutput].revents != 0) && connected_ && write_some();
+        if (waiting[kInput].revents != 0 && connected_) {
+            read_some();
+        }
+        if (waiting[kListener].revents != 0) {
+            accept_client();
+        }
+        return progress;
+    }
+
+    bool write_some() {
+        const std::size_t size = std::min(writing_.size() - written_, kLargestWrite);
+        if (size == 0) {
+            return false;
+        }
+        const ssize_t count = write(ends_.output, writing_.data() + written_, size);
+        if (count < 0) {
+            if (errno != EINTR && errno != EAGAIN) {
+                output_failed(errno);
             }
-            read_from(fd, receiver);
-            if (ends_.listener) {
-                output_ = -1;
-            }
-        } while (ends_.listener && !finishing());
+            return false;
+        }
+        written_ += static_cast<std::size_t>(count);
+        if (written_ == writing_.size()) {
+            writing_.clear();
+            written_ = 0;
+        }
+        return count > 0;
     }
 
-    bool finishing() {
-        const std::scoped_lock guard(mutex_);
-        return finished_;
+    void output_failed(int error) {
+        if (ends_.listener) {
+            client_left();
+            return;
+        }
+        if (ends_.pty) {
+            set_connected(false);
+            return;
+        }
+        if (error != EPIPE) {  // its reader has gone, and knows
+            const std::scoped_lock guard(mutex_);
+            problem_ = std::strerror(error);
+        }
+        writing_.clear();
+        ends_.output = -1;
+        if (ends_.input < 0) {
+            set_connected(false);
+        } else {
+            discard_output();
+        }
     }
 
-    void read_from(int fd, const Receiver& receiver) {
+    /// From now on output vanishes and input goes on.
+    void discard_output() {
+        ends_.owned = Descriptor(open("/dev/null", O_WRONLY | O_CLOEXEC));
+        ends_.output = ends_.owned.get();
+    }
+
+    void read_some() {
         std::array<std::uint8_t, 4096> buffer;
-        while (readable(fd)) {
-            const ssize_t count = read(fd, buffer.data(), buffer.size());
-            if (count > 0) {
-                receiver({buffer.data(), static_cast<std::size_t>(count)});
-            } else if (count == 0 || (errno != EINTR && errno != EAGAIN)) {
-                return;
+        const ssize_t count = read(ends_.input, buffer.data(), buffer.size());
+        if (count > 0) {
+            receiver_({buffer.data(), static_cast<std::size_t>(count)});
+        } else if (count == 0 || (errno != EINTR && errno != EAGAIN)) {
+            if (ends_.listener) {
+                client_left();
+            } else if (ends_.pty) {
+                set_connected(false);
+            } else {
+                ends_.input = -1;  // the end of stdin; output goes on
             }
         }
     }
 
+    void accept_client() {
+        Descriptor client(accept4(ends_.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+        if (client) {
+            ends_.input = ends_.output = client.get();
+            ends_.owned = std::move(client);
+            set_connected(true);
+        }
+    }
+
+    void client_left() {
+        set_connected(false);
+        ends_.input = ends_.output = -1;
+        ends_.owned = Descriptor();
+    }
+
+    /// The master of a pty whose slave nobody has open is in the state "hung up".
+    void look_for_pty_user() {
+        pollfd state{.fd = ends_.output, .events = 0, .revents = 0};
+        if (poll(&state, 1, 0) >= 0) {
+            set_connected((state.revents & POLLHUP) == 0);
+        }
+    }
+
+    void set_connected(bool connected) {
+        if (std::exchange(connected_, connected) == connected) {
+            return;
+        }
+        if (!connected) {
+            writing_.clear();
+            written_ = 0;
+        }
+        if (reading_) {
+            plugged_(connected);
+        }
+    }
+
+    // The back end's thread only, once it runs.
     Ends ends_;
-    Descriptor wake_reader_;
+    std::vector<std::uint8_t> writing_;
+    std::size_t written_ = 0;  // of it
+    bool connected_;           // somebody is at the other end
+    bool reading_ = false;     // the receivers are set and will not change any more
+
+    Descriptor wake_;
     std::optional<RawTerminal> terminal_;
-    std::atomic<int> output_ = -1;
-    std::mutex mutex_;
-    std::condition_variable work_;
+    std::atomic<bool> held_back_ = false;
+    std::atomic<bool> finishing_ = false;
+    mutable std::mutex mutex_;
     std::vector<std::uint8_t> outgoing_;
-    bool finished_ = false;
-    std::thread writer_;
-    std::thread reader_;
+    std::string problem_;
+    Receiver receiver_;
+    std::function<void(bool)> plugged_;
+    std::thread thread_;
 };
 
 class NullBackend final : public SerialBackend {
   public:
     void send(std::uint8_t) override {}
-    void on_receive(Receiver) override {}
+    void on_receive(Receiver, std::function<void(bool)> plugged) override { plugged(true); }
+    void hold_back(bool) override {}
     void finish() override {}
+    std::string problem() const override { return {}; }
 };
 
 tl::expected<StreamBackend::Ends, std::string> open_ends(const SerialBackendChoice& choice) {
@@ -251,6 +380,7 @@ tl::expected<StreamBackend::Ends, std::string> open_ends(const SerialBackendChoi
                 return failed();
             }
             ends.output = ends.owned.get();
+            ends.file = true;
             break;
         case SerialBackendChoice::Kind::Pty: {
             int master = -1;
@@ -260,7 +390,8 @@ tl::expected<StreamBackend::Ends, std::string> open_ends(const SerialBackendChoi
                 return failed();
             }
             ends.owned = Descriptor(master);
-            ends.slave = Descriptor(slave);
+            const Descriptor open_once(slave);  // its settings stay with the master
+            ends.pty = true;
             fcntl(master, F_SETFL, O_NONBLOCK);
             termios raw{};
             tcgetattr(slave, &raw);

@@ -1,0 +1,162 @@
+// Whatever a guest does to the keyboard controller, keyboard, mouse, pointer, UARTs and parallel port, while a user
+// types, points and sends, ends without harm; at any moment the state can be saved and loaded.
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <initializer_list>
+#include <iterator>
+#include <span>
+#include <vector>
+
+#include "core/port_bus.h"
+#include "core/state_stream.h"
+#include "core/virtual_clock.h"
+#include "devices/i8042.h"
+#include "devices/parallel_port.h"
+#include "devices/ps2_keyboard.h"
+#include "devices/ps2_mouse.h"
+#include "devices/uart16550a.h"
+#include "devices/vmware_backdoor.h"
+
+namespace {
+
+using namespace vpc;
+using namespace vpc::devices;
+
+class Machine {
+  public:
+    explicit Machine(std::span<const std::uint8_t> input) : input_(input) {
+        clock_.resume();
+        controller_.connect_keyboard(keyboard_);
+        controller_.connect_aux(mouse_);
+        uart_.on_room([this] {
+            if (uart_.can_receive() && host_bytes_ != 0) {
+                --host_bytes_;
+                uart_.receive(0x55);
+            }
+        });
+    }
+
+    void run() {
+        while (!input_.empty()) {
+            step();
+        }
+        check_state();
+    }
+
+  private:
+    std::uint8_t next() {
+        if (input_.empty()) {
+            return 0;
+        }
+        const std::uint8_t byte = input_.front();
+        input_ = input_.subspan(1);
+        return byte;
+    }
+    std::uint32_t next32() {
+        std::uint32_t value = 0;
+        for (int i = 0; i < 4; ++i) {
+            value = value << 8 | next();
+        }
+        return value;
+    }
+    std::uint16_t port() {
+        static constexpr std::uint16_t kPorts[] = {0x60,  0x64,  0x60,  0x64,  0x3F8, 0x3F9, 0x3FA, 0x3FB,
+                                                   0x3FC, 0x3FD, 0x3FE, 0x3FF, 0x378, 0x379, 0x37A, 0x5658};
+        return kPorts[next() % std::size(kPorts)];
+    }
+
+    void step() {
+        switch (next() % 12) {
+            case 0:
+            case 1:
+                ports_.read(port(), 1);
+                break;
+            case 2:
+            case 3:
+            case 4: {
+                const std::uint16_t where = port();
+                ports_.write(where, next(), 1);
+                break;
+            }
+            case 5:
+                host_time_ += Nanoseconds{1} << (next() % 32);
+                clock_.run_due();
+                break;
+            case 6:
+                keyboard_.key(static_cast<Key>(next()), (next() & 1) != 0);
+                break;
+            case 7:
+                mouse_.move(static_cast<std::int32_t>(next32()), static_cast<std::int32_t>(next32()),
+                            static_cast<std::int8_t>(next()));
+                mouse_.set_buttons(next());
+                break;
+            case 8:
+                host_bytes_ = next();
+                uart_.receive(next());
+                uart_.set_modem_inputs(next());
+                break;
+            case 9: {  // a call of the pointer's driver, mostly with what it knows
+                static constexpr std::uint32_t kParameters[] = {0x45414552, 0x53424152, 0x4C455252, 0xF5, 1, 4};
+                const std::uint8_t choice = next();
+                registers_ = {0x564D5868, 38u + choice % 4, 0x5658,
+                              choice < 0xF0 ? kParameters[choice / 4 % std::size(kParameters)] : next32()};
+                ports_.read(0x5658, 4);
+                break;
+            }
+            case 10:
+                backdoor_.move_to(next(), next());
+                backdoor_.set_buttons(next());
+                backdoor_.turn_wheel(static_cast<std::int32_t>(next32()));
+                break;
+            default:
+                check_state();
+                break;
+        }
+    }
+
+    std::vector<std::uint8_t> save() {
+        StateStream stream = StateStream::saver();
+        serialize(stream);
+        return stream.bytes();
+    }
+    void serialize(StateStream& stream) {
+        clock_.serialize(stream);
+        for (Device* device :
+             std::initializer_list<Device*>{&controller_, &keyboard_, &mouse_, &uart_, &printer_port_, &backdoor_}) {
+            device->serialize(stream);
+        }
+    }
+    void check_state() {
+        const std::vector<std::uint8_t> before = save();
+        StateStream stream = StateStream::loader(before);
+        serialize(stream);
+        if (save() != before) {
+            std::abort();
+        }
+    }
+
+    std::span<const std::uint8_t> input_;
+    Nanoseconds host_time_ = 0;
+    unsigned host_bytes_ = 0;
+    std::array<std::uint32_t, 4> registers_{};
+    PortBus ports_;
+    VirtualClock clock_{[this] { return host_time_; }};
+    Ps2Keyboard keyboard_{clock_};
+    Ps2Mouse mouse_{clock_};
+    I8042 controller_{ports_, clock_, Line(), Line(), Line(), Line()};
+    Uart16550A uart_{"16550A-1", ports_, clock_, 0x3F8, Line(), [](std::uint8_t) {}};
+    ParallelPort printer_port_{ports_, clock_, Line(), [](std::uint8_t byte) { return byte != 0; }};
+    VmwareBackdoor backdoor_{ports_,
+                             {.get = [this](GeneralRegister which) { return registers_[which]; },
+                              .set = [this](GeneralRegister which, std::uint32_t value) { registers_[which] = value; }},
+                             [this] { mouse_.wake_driver(); }};
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    Machine({data, size}).run();
+    return 0;
+}
