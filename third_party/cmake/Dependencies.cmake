@@ -10,7 +10,8 @@ if(NOT UNICORN_FOUND OR UNICORN_VERSION VERSION_LESS 2.1.1)
 endif()
 
 foreach(dependency IN ITEMS "spdlog;libspdlog-dev" "CLI11;libcli11-dev" "nlohmann_json;nlohmann-json3-dev"
-                            "tl-expected;libexpected-dev" "PNG;libpng-dev" "SDL2;libsdl2-dev" "GTest;libgtest-dev")
+                            "tl-expected;libexpected-dev" "PNG;libpng-dev" "SDL2;libsdl2-dev"
+                            "pugixml;libpugixml-dev" "GTest;libgtest-dev")
   list(GET dependency 0 package)
   list(GET dependency 1 debian)
   find_package(${package} QUIET)
