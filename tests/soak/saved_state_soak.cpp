@@ -1,9 +1,10 @@
-// Saves and restores a real guest at random moments until it has done its work, and looks at what it has computed.
+// Saves and restores a real guest at random moments, 100 times, and then lets it do the rest of its work.
 //
-//     saved_state_soak IMAGE [MEMORY-MB [SEED [LONGEST-RUN-MS]]]
+//     saved_state_soak IMAGE [MEMORY-MB [SEED [LONGEST-RUN-MS [ROUNDS]]]]
 //
 // The image is copied first. The guest's COM1 goes to stdout; the exit status says whether it powered itself off; the
 // caller compares what it printed. What saving and restoring took goes to stderr.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -51,7 +52,9 @@ bool succeeded_in_time(HResult at_once, const std::shared_ptr<IVMTask>& task) {
 
 int main(int argc, char** argv) {
     if (argc < 2) {
-        std::fprintf(stderr, "usage: saved_state_soak IMAGE [MEMORY-MB [SEED [LONGEST-RUN-MS]]]\n");
+        std::fprintf(stderr,
+                     "usage: saved_state_soak IMAGE [MEMORY-MB [SEED "
+                     "[LONGEST-RUN-MS [ROUNDS]]]]\n");
         return 2;
     }
     const auto number = [&](int index, unsigned long otherwise) {
@@ -75,7 +78,8 @@ int main(int argc, char** argv) {
     settings.unix_time = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
 
     int status = 0;
-    unsigned rounds = 0;
+    unsigned long rounds = 0;
+    const unsigned long wanted_rounds = number(5, 100);
     double saving = 0;
     double restoring = 0;
     std::uintmax_t largest = 0;
@@ -85,7 +89,7 @@ int main(int argc, char** argv) {
         const auto machine = VirtualMachine::make(settings, worker, tasks);
         std::shared_ptr<IVMTask> task;
         status = succeeded_in_time(machine->Startup(task), task) ? 0 : 1;
-        while (status == 0) {
+        while (status == 0 && rounds < wanted_rounds) {
             std::this_thread::sleep_for(std::chrono::milliseconds(moment(random)));
             Clock::time_point start = Clock::now();
             const HResult at_once = machine->Save(task);
@@ -103,14 +107,20 @@ int main(int argc, char** argv) {
             restoring += milliseconds_since(start);
             ++rounds;
         }
+        while (status == 0 && machine->State() != VMVMState::TurnedOff) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
         if (!machine->failure().empty()) {
             std::fprintf(stderr, "soak: %s\n", machine->failure().c_str());
             status = 1;
         }
     }
     std::fflush(stdout);
-    std::fprintf(stderr, "soak: %u rounds, save %.0f ms, restore %.0f ms on average, largest file %ju bytes\n", rounds,
-                 rounds != 0 ? saving / rounds : 0, rounds != 0 ? restoring / rounds : 0, largest);
+    std::fprintf(stderr,
+                 "soak: %lu rounds, save %.0f ms, restore %.0f ms on average, "
+                 "largest file %ju bytes\n",
+                 rounds, saving / static_cast<double>(std::max(rounds, 1ul)),
+                 restoring / static_cast<double>(std::max(rounds, 1ul)), largest);
     std::error_code ignored;
     std::filesystem::remove_all(folder, ignored);
     return status;
