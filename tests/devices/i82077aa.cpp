@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/devices/floppy_bench.h"
 
 namespace vpc::devices::test {
