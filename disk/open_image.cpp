@@ -7,12 +7,12 @@
 #include <string_view>
 #include <utility>
 
+#include "disk/chain_opener.h"
 #include "disk/log.h"
 #include "disk/raw_disk.h"
-#include "disk/transfer.h"
 #include "disk/vhd/dynamic_disk.h"
 #include "disk/vhd/fixed_disk.h"
-#include "disk/vhd/footer.h"
+#include "disk/vhd/footer_search.h"
 
 namespace vpc::disk {
 namespace {
@@ -20,102 +20,11 @@ namespace {
 using vhd::DiskType;
 using vhd::Footer;
 using vhd::FooterBytes;
+using vhd::FoundFooter;
 
-/// What the search for a footer has found.
-struct FoundFooter {
-    Footer footer;
-    std::uint64_t offset = 0;        ///< of the footer at the end; where the file ends if there is none
-    std::string damage;              ///< empty, or what is wrong with the image, for a message
-    bool footer_to_restore = false;  ///< the last sector is the place of a footer that never got there
-};
-
-/// The file's bytes at `offset`, or nothing where it is too short.
-template <std::size_t size>
-Result<std::optional<std::array<std::uint8_t, size>>> read_at(File& file, std::uint64_t file_size,
-                                                              std::uint64_t offset) {
-    if (offset > file_size || size > file_size - offset) {
-        return std::nullopt;
-    }
-    std::array<std::uint8_t, size> bytes = {};
-    if (auto status = file.read(offset, Buffer(bytes)); !status) {
-        return tl::unexpected<Error>(status.error());
-    }
-    return bytes;
-}
-
-bool has_copy_at_start(const Footer& footer) {
-    return footer.disk_type == DiskType::Dynamic || footer.disk_type == DiskType::Differencing;
-}
-
-/// Looks at the start of the file, where guest data of a raw disk may lie as well: a footer counts only together with
-/// a dynamic disk header.
-Result<std::optional<FoundFooter>> find_copy(File& file, std::uint64_t size, const FooterBytes& copy,
-                                             const FooterBytes& end) {
-    const Footer footer = vhd::parse_footer(copy);
-    if (!vhd::has_footer_cookie(copy) || !has_copy_at_start(footer)) {
-        return std::nullopt;
-    }
-    const auto header = read_at<vhd::kDynamicHeaderSize>(file, size, footer.data_offset);
-    if (!header) {
-        return tl::unexpected<Error>(header.error());
-    }
-    if (!*header || vhd::parse_dynamic_header(**header).cookie != vhd::kDynamicHeaderCookie) {
-        return std::nullopt;
-    }
-    if (!vhd::is_intact_footer(copy)) {
-        if (!vhd::is_intact_dynamic_header(**header)) {
-            return std::nullopt;
-        }
-        return FoundFooter{
-            .footer = footer, .offset = size, .damage = "the footer is missing, and the checksum of its copy is wrong"};
-    }
-    const ConstBuffer last_sector(end);
-    if (size % kSectorSize == 0 && all_zeros({&last_sector, 1})) {
-        return FoundFooter{.footer = footer, .offset = size, .footer_to_restore = true};
-    }
-    return FoundFooter{.footer = footer, .offset = size, .damage = "the footer at its end is missing or damaged"};
-}
-
-/// `size` is at least a sector. Nothing found: the file is no VHD.
-Result<std::optional<FoundFooter>> find_footer(File& file, std::uint64_t size) {
-    const auto end = read_at<vhd::kFooterSize>(file, size, size - vhd::kFooterSize);
-    const auto copy = read_at<vhd::kFooterSize>(file, size, 0);
-    if (!end || !copy) {
-        return tl::unexpected<Error>(end ? copy.error() : end.error());
-    }
-    const auto at_end = [&](const FooterBytes& bytes, std::uint64_t offset) {
-        FoundFooter found = {.footer = vhd::parse_footer(bytes), .offset = offset};
-        if (has_copy_at_start(found.footer) && vhd::is_intact_footer(**copy) && **copy != bytes) {
-            log().warn("{}: the footer and its copy at the start of the file differ; the footer is used", file.name());
-        }
-        return found;
-    };
-    if (vhd::is_intact_footer(**end)) {
-        return at_end(**end, size - vhd::kFooterSize);
-    }
-    FooterBytes old_end = {};
-    if (size % kSectorSize == vhd::kOldFooterSize) {
-        std::copy((*end)->begin() + 1, (*end)->end(), old_end.begin());
-        if (vhd::is_intact_footer(old_end)) {
-            return at_end(old_end, size - vhd::kOldFooterSize);
-        }
-    }
-    auto from_copy = find_copy(file, size, **copy, **end);
-    if (!from_copy || (*from_copy && vhd::is_intact_footer(**copy))) {
-        return from_copy;
-    }
-    const std::string damage = "the checksum of its footer is wrong";
-    if (vhd::has_footer_cookie(**end)) {
-        return FoundFooter{.footer = vhd::parse_footer(**end), .offset = size - vhd::kFooterSize, .damage = damage};
-    }
-    if (vhd::has_footer_cookie(old_end)) {
-        return FoundFooter{
-            .footer = vhd::parse_footer(old_end), .offset = size - vhd::kOldFooterSize, .damage = damage};
-    }
-    return from_copy;
-}
-
-Result<std::unique_ptr<BlockDevice>> open_vhd(std::unique_ptr<File> file, const FoundFooter& found, OpenMode mode) {
+Result<std::unique_ptr<BlockDevice>> open_vhd(std::unique_ptr<File> file, const FoundFooter& found,
+                                              const OpenOptions& options, const FindParent& find_parent) {
+    const OpenMode mode = options.mode;
     const std::string name = file->name();
     const Footer& footer = found.footer;
     const bool writing = mode == OpenMode::ReadWrite;
@@ -129,14 +38,16 @@ Result<std::unique_ptr<BlockDevice>> open_vhd(std::unique_ptr<File> file, const 
     if (auto status = vhd::check_footer(footer, name); !status) {
         return tl::unexpected<Error>(status.error());
     }
-    if (footer.disk_type == DiskType::Differencing) {
-        return fail(ErrorCode::Unsupported, name +
-                                                " is a differencing VHD: this version does not read them; merge it "
-                                                "into a disk of its own first");
+    if (found.copy_differs) {
+        log().warn(
+            "{}: the footer and its copy at the start of the file differ; "
+            "the footer is used",
+            name);
     }
-    if (writing && footer.saved_state != 0) {
+    if (writing && footer.saved_state != 0 && !options.allow_saved_state) {
         return fail(ErrorCode::InUse, name +
-                                          " belongs to a machine in saved state: resume that machine or discard "
+                                          " belongs to a machine in saved state: resume that "
+                                          "machine or discard "
                                           "its state first, or open the disk read-only");
     }
     if (footer.disk_type == DiskType::Fixed) {
@@ -150,12 +61,27 @@ Result<std::unique_ptr<BlockDevice>> open_vhd(std::unique_ptr<File> file, const 
     File& opened = *file;
     const bool restoring = writing && found.footer_to_restore;
     const std::uint64_t footer_offset = restoring ? found.offset - vhd::kFooterSize : found.offset;
-    auto disk = vhd::DynamicDisk::open(std::move(file), footer, footer_offset, mode);
+    std::unique_ptr<BlockDevice> parent;
+    if (footer.disk_type == DiskType::Differencing) {
+        const auto header = vhd::load_dynamic_header(*file, footer, footer_offset);
+        if (!header) {
+            return tl::unexpected<Error>(header.error());
+        }
+        auto found_parent = find_parent(*file, footer, header->header);
+        if (!found_parent) {
+            return tl::unexpected<Error>(found_parent.error());
+        }
+        parent = std::move(*found_parent);
+    }
+    auto disk = vhd::DynamicDisk::open(std::move(file), footer, footer_offset, mode, std::move(parent));
     if (!disk) {
         return tl::unexpected<Error>(disk.error());
     }
     if (restoring) {
-        log().warn("{}: the footer was missing after an interrupted write; it has been put back", name);
+        log().warn(
+            "{}: the footer was missing after an interrupted write; it has "
+            "been put back",
+            name);
         Status status = opened.write(footer_offset, ConstBuffer(vhd::serialise(footer)));
         if (status) {
             status = opened.sync();
@@ -208,8 +134,10 @@ Result<std::unique_ptr<BlockDevice>> open_raw(std::unique_ptr<File> file, std::u
 
 }  // namespace
 
-Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, OpenMode mode) {
-    if (auto status = file->lock(mode == OpenMode::ReadWrite ? LockKind::Exclusive : LockKind::Shared); !status) {
+Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, const OpenOptions& options,
+                                                const FindParent& find_parent) {
+    if (auto status = file->lock(options.mode == OpenMode::ReadWrite ? LockKind::Exclusive : LockKind::Shared);
+        !status) {
         return tl::unexpected<Error>(status.error());
     }
     const auto size = file->size();
@@ -220,19 +148,42 @@ Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, Open
         return fail(ErrorCode::NotAnImage,
                     file->name() + (*size == 0 ? " is empty" : " is shorter than a sector") + ": it is no disk image");
     }
-    const auto found = find_footer(*file, *size);
+    const auto found = vhd::find_footer(*file, *size);
     if (!found) {
         return tl::unexpected<Error>(found.error());
     }
-    return *found ? open_vhd(std::move(file), **found, mode) : open_raw(std::move(file), *size, mode);
+    return *found ? open_vhd(std::move(file), **found, options, find_parent)
+                  : open_raw(std::move(file), *size, options.mode);
+}
+
+Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, OpenMode mode,
+                                                std::unique_ptr<BlockDevice> parent) {
+    return open_image(std::move(file), {.mode = mode},
+                      [&parent](File& child, const Footer&,
+                                const vhd::DynamicHeader& header) -> Result<std::unique_ptr<BlockDevice>> {
+                          if (parent == nullptr) {
+                              return fail(ErrorCode::Unsupported, child.name() +
+                                                                      " is a differencing VHD and was opened "
+                                                                      "without its parent; open it by name");
+                          }
+                          if (parent->unique_id() != header.parent_unique_id) {
+                              return fail(ErrorCode::ParentMismatch, child.name() +
+                                                                         " belongs to a parent with the id " +
+                                                                         vhd::text_of_id(header.parent_unique_id) +
+                                                                         ", and was given one with the id " +
+                                                                         vhd::text_of_id(parent->unique_id()));
+                          }
+                          return std::move(parent);
+                      });
+}
+
+Result<std::unique_ptr<BlockDevice>> open_image(const std::filesystem::path& path, const OpenOptions& options) {
+    ChainOpener opener(options);
+    return opener.open(path);
 }
 
 Result<std::unique_ptr<BlockDevice>> open_image(const std::filesystem::path& path, OpenMode mode) {
-    auto file = open_file(path, mode);
-    if (!file) {
-        return tl::unexpected<Error>(file.error());
-    }
-    return open_image(std::move(*file), mode);
+    return open_image(path, OpenOptions{.mode = mode});
 }
 
 }  // namespace vpc::disk

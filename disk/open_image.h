@@ -1,13 +1,29 @@
 #pragma once
+#include <filesystem>
 #include <memory>
+#include <vector>
 
 #include "disk/block_device.h"
 #include "disk/file.h"
 
 namespace vpc::disk {
 
+struct OpenOptions {
+    OpenMode mode = OpenMode::ReadOnly;
+    /// Where parents of differencing disks are looked for, too, after the places that the child names.
+    std::vector<std::filesystem::path> parent_folders = {};
+    /// ReadWrite although a machine in saved state owns the disk: for that machine, when it is resumed.
+    bool allow_saved_state = false;
+};
+
+/// Opens an image of any kind; of a differencing VHD, the whole chain of its parents, which are only read and locked
+/// Shared. disk/chain.h says how parents are found. NotFound: a parent is missing; ParentMismatch: none of those that
+/// were found is the one the child was made for; Unsupported: the chain has more than 64 images or is too large.
+Result<std::unique_ptr<BlockDevice>> open_image(const std::filesystem::path& file, const OpenOptions& options);
+
 /// open_image() of disk/block_device.h for a file that is open already, in the same mode. Locks it: Exclusive for
-/// ReadWrite, Shared for ReadOnly.
+/// ReadWrite, Shared for ReadOnly. A differencing VHD needs its `parent`, opened before: ParentMismatch if it is not
+/// the one, Unsupported without; images of other kinds ignore it.
 ///
 /// What the file is, is found out in this order:
 ///  1. An intact footer at its end (512 bytes, or 511 as before Virtual PC 2004): that VHD.
@@ -18,6 +34,7 @@ namespace vpc::disk {
 ///  5. Anything else made of whole sectors: a raw image.
 /// ReadWrite is Corrupt where only reading is allowed above, and where a dynamic VHD's structures contradict each
 /// other. It is InUse while the footer says that the disk belongs to a machine in saved state.
-Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, OpenMode mode);
+Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, OpenMode mode,
+                                                std::unique_ptr<BlockDevice> parent = nullptr);
 
 }  // namespace vpc::disk

@@ -8,6 +8,7 @@
 
 #include "disk/log.h"
 #include "disk/transfer.h"
+#include "disk/vhd/footer_search.h"
 
 namespace vpc::disk::vhd {
 namespace {
@@ -23,7 +24,8 @@ constexpr std::uint64_t round_up_to_page(std::uint64_t offset) {
 }  // namespace
 
 Result<std::unique_ptr<DynamicDisk>> DynamicDisk::open(std::unique_ptr<File> file, const Footer& footer,
-                                                       std::uint64_t footer_offset, OpenMode mode) {
+                                                       std::uint64_t footer_offset, OpenMode mode,
+                                                       std::unique_ptr<BlockDevice> parent) {
     const auto file_size = file->size();
     if (!file_size) {
         return tl::unexpected<Error>(file_size.error());
@@ -34,22 +36,12 @@ Result<std::unique_ptr<DynamicDisk>> DynamicDisk::open(std::unique_ptr<File> fil
                                             " is damaged: its footer does not begin at a whole sector; open it "
                                             "read-only");
     }
-    if (footer.data_offset < kFooterSize || footer.data_offset % kSectorSize != 0 ||
-        footer.data_offset > footer_offset || kDynamicHeaderSize > footer_offset - footer.data_offset) {
-        return fail(ErrorCode::Corrupt, name + " is damaged: its dynamic disk header lies outside the file");
+    const auto loaded = load_dynamic_header(*file, footer, footer_offset);
+    if (!loaded) {
+        return tl::unexpected<Error>(loaded.error());
     }
-    DynamicHeaderBytes bytes;
-    if (auto status = file->read(footer.data_offset, Buffer(bytes)); !status) {
-        return tl::unexpected<Error>(status.error());
-    }
-    const DynamicHeader header = parse_dynamic_header(bytes);
-    if (header.cookie != kDynamicHeaderCookie) {
-        return fail(ErrorCode::Corrupt, name + " is damaged: it has no dynamic disk header where its footer says");
-    }
-    if (auto status = check_dynamic_header(header, footer, footer_offset, name); !status) {
-        return tl::unexpected<Error>(status.error());
-    }
-    if (!is_intact_dynamic_header(bytes)) {
+    const DynamicHeader& header = loaded->header;
+    if (!loaded->intact) {
         if (mode == OpenMode::ReadWrite) {
             return fail(ErrorCode::Corrupt, name +
                                                 " is damaged: the checksum of its dynamic disk header is wrong; "
@@ -61,8 +53,8 @@ Result<std::unique_ptr<DynamicDisk>> DynamicDisk::open(std::unique_ptr<File> fil
     if (!table) {
         return tl::unexpected<Error>(table.error());
     }
-    std::unique_ptr<DynamicDisk> disk(
-        new DynamicDisk(std::move(file), footer, header, std::move(*table), footer_offset, *file_size, mode));
+    std::unique_ptr<DynamicDisk> disk(new DynamicDisk(std::move(file), footer, header, std::move(*table), footer_offset,
+                                                      *file_size, mode, std::move(parent)));
     if (auto status = disk->check_table(); !status) {
         if (mode == OpenMode::ReadWrite) {
             return tl::unexpected<Error>(status.error());
@@ -73,11 +65,13 @@ Result<std::unique_ptr<DynamicDisk>> DynamicDisk::open(std::unique_ptr<File> fil
 }
 
 DynamicDisk::DynamicDisk(std::unique_ptr<File> file, const Footer& footer, const DynamicHeader& header,
-                         BlockTable table, std::uint64_t footer_offset, std::uint64_t file_size, OpenMode mode)
+                         BlockTable table, std::uint64_t footer_offset, std::uint64_t file_size, OpenMode mode,
+                         std::unique_ptr<BlockDevice> parent)
     : file_(std::move(file)),
       footer_(footer),
       header_(header),
       mode_(mode),
+      parent_(std::move(parent)),
       table_(std::move(table)),
       bitmaps_(header.max_table_entries, header.block_size / kSectorSize),
       footer_offset_(footer_offset),
@@ -98,9 +92,12 @@ DynamicDisk::~DynamicDisk() {
 /// Finds the end of the blocks, and the first thing that is wrong with them.
 Status DynamicDisk::check_table() {
     const auto needed = static_cast<std::uint32_t>(needed_table_entries(footer_.current_size, header_.block_size));
-    const std::uint64_t metadata_end =
-        std::max(footer_.data_offset + kDynamicHeaderSize, header_.table_offset + table_bytes(table_.size()));
-    const std::uint64_t min_sector = metadata_end / kSectorSize;
+    const std::vector<FileRange> structures = structures_of(header_, footer_);
+    const auto lies_on_structure = [&](std::uint64_t begin) {
+        return std::any_of(structures.begin(), structures.end(), [&](const FileRange& range) {
+            return begin < range.end && begin + slot_bytes() > range.begin;
+        });
+    };
     std::vector<std::uint32_t> starts;
     std::uint64_t end = 0;
     Status result;
@@ -111,8 +108,8 @@ Status DynamicDisk::check_table() {
             unallocated_ += counts ? 1 : 0;
             continue;
         }
-        const std::uint64_t block_end = std::uint64_t{sector} * kSectorSize + slot_bytes();
-        if (sector < min_sector || block_end > footer_offset_) {
+        const std::uint64_t begin = std::uint64_t{sector} * kSectorSize;
+        if (lies_on_structure(begin) || begin + slot_bytes() > footer_offset_) {
             // Entries beyond the end of the disk mean nothing, some programs leave zeros there.
             if (counts && result) {
                 result = fail(ErrorCode::Corrupt, file_->name() + " is damaged: block " + std::to_string(block) +
@@ -121,13 +118,19 @@ Status DynamicDisk::check_table() {
             }
             continue;
         }
-        end = std::max(end, block_end);
+        end = std::max(end, begin + slot_bytes());
         if (counts) {
             starts.push_back(sector);
         }
     }
     // Without any block, what follows the table may be something this program does not know: keep it.
-    blocks_end_ = end != 0 ? end : footer_offset_;
+    blocks_end_ = footer_offset_;
+    if (end != 0) {
+        for (const FileRange& range : structures) {
+            end = std::max(end, std::min(range.end, footer_offset_));
+        }
+        blocks_end_ = end;
+    }
     std::sort(starts.begin(), starts.end());
     const auto overlap = std::adjacent_find(starts.begin(), starts.end(), [this](std::uint32_t a, std::uint32_t b) {
         return std::uint64_t{b} - a < slot_bytes() / kSectorSize;
@@ -138,6 +141,57 @@ Status DynamicDisk::check_table() {
                                               " of the file; open it read-only, or repair it first");
     }
     return result;
+}
+
+/// What the disk holds where this image has nothing: zeros, or what the parent holds.
+Status DynamicDisk::read_missing(std::uint64_t sector, std::span<const Buffer> pieces) {
+    if (parent_ == nullptr) {
+        fill_with_zeros(pieces);
+        return {};
+    }
+    std::uint64_t bytes = 0;
+    for (const Buffer piece : pieces) {
+        bytes += piece.size();
+    }
+    const std::uint64_t there = sector < parent_->sectors() ? (parent_->sectors() - sector) * kSectorSize : 0;
+    if (bytes <= there) {
+        return parent_->read(sector, pieces);
+    }
+    BufferCursor cursor(pieces);
+    if (there > 0) {
+        if (auto status = parent_->read(sector, cursor.take(there)); !status) {
+            return status;
+        }
+    }
+    fill_with_zeros(cursor.take(bytes - there));
+    return {};
+}
+
+Result<Extent> DynamicDisk::extent_of_missing(std::uint64_t sector, std::uint64_t limit) {
+    if (parent_ == nullptr || sector >= parent_->sectors()) {
+        return Extent{.sectors = limit, .data = false};
+    }
+    auto run = parent_->extent(sector, std::min(limit, parent_->sectors() - sector));
+    if (run) {
+        ++run->depth;
+    }
+    return run;
+}
+
+/// Whether nothing is stored for these sectors of a missing block, here or in any parent.
+Result<bool> DynamicDisk::reads_as_zeros(std::uint64_t sector, std::uint64_t count) {
+    while (count > 0) {
+        const auto run = extent_of_missing(sector, count);
+        if (!run) {
+            return tl::unexpected<Error>(run.error());
+        }
+        if (run->data) {
+            return false;
+        }
+        sector += run->sectors;
+        count -= run->sectors;
+    }
+    return true;
 }
 
 Status DynamicDisk::read(std::uint64_t sector, std::span<const Buffer> buffers) {
@@ -152,7 +206,9 @@ Status DynamicDisk::read(std::uint64_t sector, std::span<const Buffer> buffers) 
         const auto count = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, sectors_per_block() - first));
         const auto pieces = cursor.take(std::uint64_t{count} * kSectorSize);
         if (table_[block] == BlockTable::kUnallocated) {
-            fill_with_zeros(pieces);
+            if (auto status = read_missing(sector, pieces); !status) {
+                return status;
+            }
         } else if (auto status = read_block(block, first, count, pieces); !status) {
             return status;
         }
@@ -177,7 +233,9 @@ Status DynamicDisk::read_block(std::uint32_t block, std::uint32_t first, std::ui
         }
         const auto part = cursor.take(std::uint64_t{run->count} * kSectorSize);
         if (!run->present) {
-            fill_with_zeros(part);
+            if (auto status = read_missing(std::uint64_t{block} * sectors_per_block() + first, part); !status) {
+                return status;
+            }
         } else if (auto status = file_->read(data + std::uint64_t{first} * kSectorSize, part); !status) {
             return status;
         }
@@ -199,12 +257,12 @@ Result<Extent> DynamicDisk::extent(std::uint64_t sector, std::uint64_t limit) {
         if (!run) {
             return tl::unexpected<Error>(run.error());
         }
-        return Extent{.sectors = run->count, .data = run->present};
+        return run->present ? Extent{.sectors = run->count, .data = true} : extent_of_missing(sector, run->count);
     }
     while (count < limit && table_[++block] == BlockTable::kUnallocated) {
         count += sectors_per_block();
     }
-    return Extent{.sectors = std::min(count, limit), .data = false};
+    return extent_of_missing(sector, std::min(count, limit));
 }
 
 Status DynamicDisk::write(std::uint64_t sector, std::span<const ConstBuffer> buffers) {
@@ -222,10 +280,17 @@ Status DynamicDisk::write(std::uint64_t sector, std::span<const ConstBuffer> buf
         const auto count = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, sectors_per_block() - first));
         const auto pieces = cursor.take(std::uint64_t{count} * kSectorSize);
         const bool allocated = table_[block] != BlockTable::kUnallocated;
-        if (allocated || !all_zeros(pieces)) {
+        Result<bool> unneeded = !allocated && all_zeros(pieces);
+        if (*unneeded) {
+            unneeded = reads_as_zeros(sector, count);
+            if (!unneeded) {
+                return tl::unexpected<Error>(unneeded.error());
+            }
+        }
+        if (!*unneeded) {
             changed_ = true;
             if (auto status =
-                    allocated ? write_block(block, first, count, pieces) : write_new_block(block, first, pieces);
+                    allocated ? write_block(block, first, count, pieces) : write_new_block(block, first, count, pieces);
                 !status) {
                 return status;
             }
@@ -248,7 +313,8 @@ Status DynamicDisk::write_block(std::uint32_t block, std::uint32_t first, std::u
     return bitmaps_.dirty() < kMaxWaitingBitmaps ? Status() : flush();
 }
 
-Status DynamicDisk::write_new_block(std::uint32_t block, std::uint32_t first, std::span<const ConstBuffer> pieces) {
+Status DynamicDisk::write_new_block(std::uint32_t block, std::uint32_t first, std::uint32_t count,
+                                    std::span<const ConstBuffer> pieces) {
     const std::uint64_t start = block_place(blocks_end_);
     const std::uint64_t data = start + bitmap_bytes(header_.block_size);
     const std::uint64_t end = data + header_.block_size;
@@ -264,7 +330,10 @@ Status DynamicDisk::write_new_block(std::uint32_t block, std::uint32_t first, st
     }
     Status status = zero_stale_bytes(data, end);
     if (status) {
-        const std::vector<std::uint8_t> bitmap(bitmap_bytes(header_.block_size), 0xFF);
+        std::vector<std::uint8_t> bitmap(bitmap_bytes(header_.block_size), parent_ ? 0 : 0xFF);
+        for (std::uint32_t sector = first; parent_ && sector < first + count; ++sector) {
+            bitmap[sector / 8] |= static_cast<std::uint8_t>(0x80 >> sector % 8);
+        }
         status = file_->write(start, ConstBuffer(bitmap));
     }
     if (status) {
@@ -275,7 +344,9 @@ Status DynamicDisk::write_new_block(std::uint32_t block, std::uint32_t first, st
         return status;
     }
     table_.set(block, static_cast<std::uint32_t>(start / kSectorSize));
-    bitmaps_.mark_full(block);
+    if (!parent_) {
+        bitmaps_.mark_full(block);
+    }
     blocks_end_ = end;
     --unallocated_;
     return {};

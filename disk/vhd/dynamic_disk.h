@@ -11,7 +11,8 @@
 
 namespace vpc::disk::vhd {
 
-/// A dynamic VHD (type 3): blocks of the disk that were never written take no room in the file.
+/// A dynamic VHD (type 3): blocks of the disk that were never written take no room in the file. Or a differencing VHD
+/// (type 4), which is the same over a parent: sectors that were never written here hold what the parent holds.
 ///
 /// How it stays whole when the power fails at any moment, assuming only that a sector is written whole or not at all:
 ///
@@ -20,30 +21,38 @@ namespace vpc::disk::vhd {
 ///   file never points at anything that is not there, and reads through this object see every write at once.
 /// * The footer always exists. Before a block is put where the footer is, a second footer is written further out, with
 ///   room for several blocks in front of it, and a barrier waits for it. Each time, the entries of the blocks already
-///   written go out too, so at most kReservedBlocks blocks ever wait for a flush. Unused room is a hole in the file
-///   (it takes no place on the host's disk) and is cut off when the object is destroyed.
+///   written go out too, so at most kReservedBlocks blocks ever wait for a flush. Unused room is a hole in the file (it
+///   takes no place on the host's disk) and is cut off when the object is destroyed.
 /// * The copy of the footer at the start of the file is never touched.
 ///
 /// The destructor flushes and cuts; it can only log a failure, so call flush() first where it matters. Data that was
 /// written but not flushed is lost if the process is killed: an owner should flush when the disk has been idle for a
 /// moment, for guests that never ask for it.
 ///
-/// New blocks get a bitmap of ones, as their other sectors are zeros; writing zeros to a missing block does nothing.
-/// If the file was laid out for disks with 4 KiB sectors (its size is a multiple of 4096), new blocks keep to that.
+/// New blocks of a dynamic disk get a bitmap of ones, as their other sectors are zeros; writing zeros to a missing
+/// block does nothing. In a differencing disk only written sectors get a one, and zeros are stored unless the parents
+/// hold nothing there. If the file was laid out for disks with 4 KiB sectors (its size is a multiple of 4096), new
+/// blocks keep to that.
 class DynamicDisk final : public Image {
   public:
     /// Blocks for which room is made at once.
     static constexpr std::uint32_t kReservedBlocks = 8;
 
-    /// `footer` is what the file says of itself, already checked, and `footer_offset` where it stands at the end of
-    /// the file (the file's size, if it is missing there). For ReadWrite the whole table is checked: Corrupt when a
-    /// block lies outside the file or on another one. For ReadOnly such blocks only fail when they are read.
+    /// `footer` is what the file says of itself, already checked, and `footer_offset` where it stands at the end of the
+    /// file (the file's size, if it is missing there). For ReadWrite the whole table is checked: Corrupt when a block
+    /// lies outside the file, on another one or on the file's other structures. For ReadOnly such blocks only fail when
+    /// they are read. A differencing disk needs its `parent`, whose identity is the caller's business; it may be
+    /// smaller than the child, which holds zeros beyond its end.
     static Result<std::unique_ptr<DynamicDisk>> open(std::unique_ptr<File> file, const Footer& footer,
-                                                     std::uint64_t footer_offset, OpenMode mode);
+                                                     std::uint64_t footer_offset, OpenMode mode,
+                                                     std::unique_ptr<BlockDevice> parent = nullptr);
     ~DynamicDisk() override;
 
     const Footer& footer() const override { return footer_; }
     const DynamicHeader& header() const { return header_; }
+    const BlockTable& table() const { return table_; }
+    /// Null for a dynamic disk.
+    BlockDevice* parent() const { return parent_.get(); }
     std::uint64_t sectors() const override { return footer_.current_size / kSectorSize; }
     bool read_only() const override { return mode_ == OpenMode::ReadOnly; }
 
@@ -60,13 +69,18 @@ class DynamicDisk final : public Image {
     friend class BlockMover;
 
     DynamicDisk(std::unique_ptr<File> file, const Footer& footer, const DynamicHeader& header, BlockTable table,
-                std::uint64_t footer_offset, std::uint64_t file_size, OpenMode mode);
+                std::uint64_t footer_offset, std::uint64_t file_size, OpenMode mode,
+                std::unique_ptr<BlockDevice> parent);
 
     Status check_table();
+    Status read_missing(std::uint64_t sector, std::span<const Buffer> pieces);
+    Result<Extent> extent_of_missing(std::uint64_t sector, std::uint64_t limit);
+    Result<bool> reads_as_zeros(std::uint64_t sector, std::uint64_t count);
     Status read_block(std::uint32_t block, std::uint32_t first, std::uint32_t count, std::span<const Buffer> pieces);
     Status write_block(std::uint32_t block, std::uint32_t first, std::uint32_t count,
                        std::span<const ConstBuffer> pieces);
-    Status write_new_block(std::uint32_t block, std::uint32_t first, std::span<const ConstBuffer> pieces);
+    Status write_new_block(std::uint32_t block, std::uint32_t first, std::uint32_t count,
+                           std::span<const ConstBuffer> pieces);
     Status zero_stale_bytes(std::uint64_t start, std::uint64_t end);
     Status make_room();
     Status write_metadata();
@@ -82,6 +96,7 @@ class DynamicDisk final : public Image {
     Footer footer_;
     DynamicHeader header_;
     OpenMode mode_;
+    std::unique_ptr<BlockDevice> parent_;
     BlockTable table_;
     SectorBitmaps bitmaps_;
     std::uint64_t footer_offset_;  ///< where the last footer is: everything else ends before it

@@ -101,6 +101,24 @@ bool is_intact_dynamic_header(std::span<const std::uint8_t> bytes) {
            load_big_endian<std::uint32_t>(bytes, kChecksum) == checksum_of(bytes, kChecksum);
 }
 
+std::vector<FileRange> structures_of(const DynamicHeader& header, const Footer& footer) {
+    std::vector<FileRange> ranges = {
+        {.begin = 0, .end = kFooterSize},
+        {.begin = footer.data_offset, .end = footer.data_offset + kDynamicHeaderSize},
+        {.begin = header.table_offset, .end = header.table_offset + table_bytes(header.max_table_entries)},
+    };
+    for (const ParentLocatorEntry& entry : header.parent_locator_entries) {
+        // The room reserved for a path is no help here: some programs count it in sectors, others in bytes. And offsets
+        // that would overflow point nowhere.
+        const bool used = entry.platform_code != FourCc{} && entry.platform_data_length > 0;
+        if (footer.disk_type == DiskType::Differencing && used && entry.platform_data_offset < kMaxDiskSize * 2) {
+            ranges.push_back(
+                {.begin = entry.platform_data_offset, .end = entry.platform_data_offset + entry.platform_data_length});
+        }
+    }
+    return ranges;
+}
+
 Status check_dynamic_header(const DynamicHeader& header, const Footer& footer, std::uint64_t end,
                             const std::string& name) {
     const auto damaged = [&name](const std::string& what) {

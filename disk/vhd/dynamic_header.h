@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "disk/vhd/footer.h"
 
@@ -74,6 +75,15 @@ constexpr std::uint32_t bitmap_bytes(std::uint32_t block_size) {
     const std::uint32_t bytes = (block_size / kSectorSize + 7) / 8;
     return (bytes + kSectorSize - 1) / kSectorSize * kSectorSize;
 }
+
+/// Bytes `begin` to `end` of a file.
+struct FileRange {
+    std::uint64_t begin = 0;
+    std::uint64_t end = 0;
+};
+
+/// Where everything lies that is no block: footer copy, header, table and the parent's paths.
+std::vector<FileRange> structures_of(const DynamicHeader& header, const Footer& footer);
 
 /// Refuses a header that cannot be right for this footer in a file whose structures end at `end` (where the footer
 /// begins): wrong version, illegal block size, a table that is too short, misplaced or beyond the end. `name` is the

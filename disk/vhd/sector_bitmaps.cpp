@@ -8,8 +8,9 @@
 namespace vpc::disk::vhd {
 namespace {
 
-/// Unchanged bitmaps that are kept; at most 64 KiB each.
+/// Unchanged bitmaps that are kept, at most so many and about so many bytes: a chain has many images.
 constexpr std::size_t kMaxLoaded = 64;
+constexpr std::size_t kMaxLoadedBytes = 256 * 1024;
 
 bool bit(const std::vector<std::uint8_t>& bytes, std::uint32_t sector) {
     return (bytes[sector / 8] & 0x80 >> sector % 8) != 0;
@@ -80,11 +81,11 @@ Result<SectorBitmaps::Bitmap*> SectorBitmaps::load(File& file, std::uint32_t blo
     if (const auto found = loaded_.find(block); found != loaded_.end()) {
         return &found->second;
     }
-    if (loaded_.size() - dirty_ >= kMaxLoaded) {
+    const std::size_t length = bitmap_bytes(sectors_per_block_ * kSectorSize);
+    if (loaded_.size() - dirty_ >= std::min(kMaxLoaded, kMaxLoadedBytes / length)) {
         std::erase_if(loaded_, [](const auto& entry) { return !entry.second.dirty; });
     }
-    Bitmap bitmap = {.offset = offset,
-                     .bytes = std::vector<std::uint8_t>(bitmap_bytes(sectors_per_block_ * kSectorSize))};
+    Bitmap bitmap = {.offset = offset, .bytes = std::vector<std::uint8_t>(length)};
     if (auto status = file.read(offset, Buffer(bitmap.bytes)); !status) {
         return tl::unexpected<Error>(status.error());
     }

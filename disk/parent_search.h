@@ -1,0 +1,19 @@
+#pragma once
+#include <filesystem>
+#include <vector>
+
+#include "disk/file.h"
+#include "disk/vhd/dynamic_header.h"
+
+namespace vpc::disk {
+
+/// Where the parent of the differencing VHD `child`, which has this header, may be: existing files, likely ones first,
+/// each once. disk/chain.h has the rules. Fails only when `child` cannot be read. `child_path` is its path.
+Result<std::vector<std::filesystem::path>> parent_candidates(File& child, const std::filesystem::path& child_path,
+                                                             const vhd::DynamicHeader& header,
+                                                             const std::vector<std::filesystem::path>& folders);
+
+/// What the child calls its parent, for messages: the name in the header or the last part of a path; may be empty.
+Result<std::string> recorded_parent_name(File& child, const vhd::DynamicHeader& header);
+
+}  // namespace vpc::disk
