@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "disk/open_image.h"
+#include "disk/posix_file.h"
 #include "disk/transfer.h"
 #include "disk/vhd/block_mover.h"
 
@@ -15,10 +16,13 @@ namespace {
 
 constexpr std::uint64_t kPieceSectors = (std::uint64_t{2} << 20) / kSectorSize;
 
-/// Whether a block can go: everything in it reads as zeros.
+/// Whether a block can go: without it, the disk holds the same.
 class BlockJudge {
   public:
-    explicit BlockJudge(vhd::DynamicDisk& disk) : disk_(disk), buffer_(kPieceSectors * kSectorSize) {}
+    explicit BlockJudge(vhd::DynamicDisk& disk)
+        : disk_(disk),
+          buffer_(kPieceSectors * kSectorSize),
+          below_(disk.parent() != nullptr ? buffer_.size() : std::size_t{0}) {}
 
     Result<bool> can_go(std::uint32_t block, WorkMeter& meter) {
         const std::uint64_t per_block = disk_.header().block_size / kSectorSize;
@@ -32,9 +36,9 @@ class BlockJudge {
             if (auto status = meter.add(bytes.size()); !status) {
                 return tl::unexpected<Error>(status.error());
             }
-            const ConstBuffer seen = bytes;
-            if (!all_zeros(std::span(&seen, 1))) {
-                return false;
+            const auto same = is_below(sector, bytes);
+            if (!same || !*same) {
+                return same;
             }
             sector += count;
         }
@@ -42,8 +46,29 @@ class BlockJudge {
     }
 
   private:
+    /// Whether this is what the disk would hold there without the block.
+    Result<bool> is_below(std::uint64_t sector, ConstBuffer bytes) {
+        BlockDevice* parent = disk_.parent();
+        const std::uint64_t there =
+            parent == nullptr || sector >= parent->sectors()
+                ? 0
+                : std::min<std::uint64_t>((parent->sectors() - sector) * kSectorSize, bytes.size());
+        if (there > 0) {
+            const Buffer below = Buffer(below_).first(there);
+            if (auto status = parent->read(sector, below); !status) {
+                return tl::unexpected<Error>(status.error());
+            }
+            if (!std::equal(below.begin(), below.end(), bytes.begin())) {
+                return false;
+            }
+        }
+        const ConstBuffer rest = bytes.subspan(there);
+        return all_zeros(std::span(&rest, 1));
+    }
+
     vhd::DynamicDisk& disk_;
     std::vector<std::uint8_t> buffer_;
+    std::vector<std::uint8_t> below_;  ///< what the parent holds
 };
 
 /// Which blocks lie in free space from their first to their last sector.
@@ -73,7 +98,7 @@ class FreeBlocks {
     std::vector<std::uint32_t> free_;  ///< free sectors of every block
 };
 
-Status compact(vhd::DynamicDisk& disk, const FreeBlocks& free_blocks, WorkMeter& meter) {
+Status compact_blocks(vhd::DynamicDisk& disk, const FreeBlocks& free_blocks, WorkMeter& meter) {
     vhd::BlockMover mover(disk);
     BlockJudge judge(disk);
     const std::vector<std::uint32_t> stored = mover.blocks();
@@ -82,7 +107,10 @@ Status compact(vhd::DynamicDisk& disk, const FreeBlocks& free_blocks, WorkMeter&
     std::vector<std::uint32_t> unneeded;
     std::uint64_t scanned = 0;
     for (const std::uint32_t block : stored) {
-        auto gone = free_blocks.contains(block) ? Result<bool>(true) : mover.is_hole(block);
+        Result<bool> gone = free_blocks.contains(block);
+        if (!*gone && disk.parent() == nullptr) {
+            gone = mover.is_hole(block);
+        }
         if (gone && !*gone) {
             gone = judge.can_go(block, meter);
         }
@@ -110,43 +138,34 @@ Status compact(vhd::DynamicDisk& disk, const FreeBlocks& free_blocks, WorkMeter&
 
 }  // namespace
 
-Result<Compaction> compact(std::unique_ptr<File> file, const CompactOptions& options, const Operation& operation) {
+Result<Compaction> compact(vhd::DynamicDisk& disk, const CompactOptions& options, const Operation& operation) {
     try {
-        const File& image = *file;
-        const std::string name = file->name();
-        const auto device = open_image(std::move(file), OpenMode::ReadWrite);
-        if (!device) {
-            return tl::unexpected<Error>(device.error());
-        }
-        auto* disk = dynamic_cast<vhd::DynamicDisk*>(device->get());
-        if (disk == nullptr) {
-            return fail(ErrorCode::Unsupported, name +
-                                                    " is not a dynamic image: only those can be "
-                                                    "compacted; convert it to one");
-        }
         WorkMeter meter(operation, 1);
-        const auto before = image.size();
+        const vhd::BlockMover mover(disk);
+        Compaction result;
+        const auto before = mover.file_size();
         if (!before) {
             return tl::unexpected<Error>(before.error());
         }
+        result.size_before = *before;
         FreeBlocks free_blocks;
-        FreeSpaceReport free_space;
         if (options.free_space) {
-            auto found = free_blocks.find(*disk);
+            auto found = free_blocks.find(disk);
             if (!found) {
                 return tl::unexpected<Error>(found.error());
             }
-            free_space = std::move(*found);
+            result.free_space = std::move(*found);
         }
-        if (auto status = compact(*disk, free_blocks, meter); !status) {
+        if (auto status = compact_blocks(disk, free_blocks, meter); !status) {
             return tl::unexpected<Error>(status.error());
         }
-        const auto after = image.size();
+        const auto after = mover.file_size();
         if (!after) {
             return tl::unexpected<Error>(after.error());
         }
+        result.size_after = *after;
         meter.finish();
-        return Compaction{.size_before = *before, .size_after = *after, .free_space = std::move(free_space)};
+        return result;
     } catch (const std::exception& error) {
         return fail(ErrorCode::IoError, std::string("the host lacks memory or threads: ") + error.what());
     }
@@ -154,11 +173,18 @@ Result<Compaction> compact(std::unique_ptr<File> file, const CompactOptions& opt
 
 Result<Compaction> compact(const std::filesystem::path& image, const CompactOptions& options,
                            const Operation& operation) {
-    auto file = open_file(image, OpenMode::ReadWrite);
-    if (!file) {
-        return tl::unexpected<Error>(file.error());
+    const auto device = open_image(image, {.mode = OpenMode::ReadWrite, .parent_folders = options.parent_folders});
+    if (!device) {
+        return tl::unexpected<Error>(device.error());
     }
-    return compact(std::move(*file), options, operation);
+    auto* disk = dynamic_cast<vhd::DynamicDisk*>(device->get());
+    if (disk == nullptr) {
+        return fail(ErrorCode::Unsupported,
+                    quoted(image) +
+                        " has no blocks: only dynamic and differencing images can be compacted; convert it "
+                        "to a dynamic one");
+    }
+    return compact(*disk, options, operation);
 }
 
 }  // namespace vpc::disk

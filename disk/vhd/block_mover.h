@@ -21,6 +21,7 @@ class BlockMover {
     /// `disk` is open ReadWrite, has been flushed, and outlives this object.
     explicit BlockMover(DynamicDisk& disk) : disk_(disk) {}
 
+    Result<std::uint64_t> file_size() const { return disk_.file_->size(); }
     /// The blocks of the disk that are stored, in the order in which they lie in the file.
     std::vector<std::uint32_t> blocks() const;
     /// Whether the file has nothing stored where this block's data would be: a hole, which reads as zeros.

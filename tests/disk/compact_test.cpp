@@ -70,6 +70,14 @@ std::uint64_t data_blocks(const Bytes& disk) {
     return count;
 }
 
+Result<Compaction> compact_file(std::unique_ptr<File> file, const Operation& operation) {
+    auto device = open_image(std::move(file), OpenMode::ReadWrite);
+    if (!device) {
+        return tl::unexpected<Error>(device.error());
+    }
+    return compact(dynamic_cast<vhd::DynamicDisk&>(**device), {}, operation);
+}
+
 class Compact : public ::testing::TestWithParam<std::tuple<bool, std::uint32_t>> {
   protected:
     void SetUp() override { log().set_level(spdlog::level::off); }
@@ -81,7 +89,7 @@ TEST_P(Compact, LeavesBlocksWithDataOnlyAndNoGaps) {
     const auto image = make_image(aligned, seed);
     const Bytes before = contents_of(image);
     const std::uint64_t size_before = image->size;
-    const auto result = compact(std::make_unique<MemoryFile>(image), {}, {});
+    const auto result = compact_file(std::make_unique<MemoryFile>(image), {});
     ASSERT_TRUE(result.has_value()) << result.error().message;
     EXPECT_EQ(result->size_before, size_before);
     EXPECT_EQ(result->size_after, image->size);
@@ -91,7 +99,7 @@ TEST_P(Compact, LeavesBlocksWithDataOnlyAndNoGaps) {
     const std::uint64_t expected =
         aligned ? 4096 + data_blocks(before) * slot : 2048 + data_blocks(before) * slot + 512;
     EXPECT_EQ(image->size, expected);
-    const auto again = compact(std::make_unique<MemoryFile>(image), {}, {});
+    const auto again = compact_file(std::make_unique<MemoryFile>(image), {});
     ASSERT_TRUE(again.has_value());
     EXPECT_EQ(again->size_after, expected) << "nothing left to do";
     const auto device = open_contents(image, OpenMode::ReadWrite);
@@ -106,7 +114,7 @@ TEST_P(Compact, APowerFailureAtAnyMomentLosesNothing) {
     const MemoryContents before = *image;
     const Bytes expected = contents_of(image);
     const auto operations = std::make_shared<FileOperations>();
-    ASSERT_TRUE(compact(std::make_unique<RecordingFile>(image, operations), {}, {}));
+    ASSERT_TRUE(compact_file(std::make_unique<RecordingFile>(image, operations), {}));
     const auto report = testing::simulate_crashes(
         before, *operations, seed, [](const auto&) {},
         [&](const MemoryContents& left) -> std::string {
@@ -114,7 +122,7 @@ TEST_P(Compact, APowerFailureAtAnyMomentLosesNothing) {
             if (contents_of(copy) != expected) {
                 return "wrong contents";
             }
-            if (const auto again = compact(std::make_unique<MemoryFile>(copy), {}, {}); !again) {
+            if (const auto again = compact_file(std::make_unique<MemoryFile>(copy), {}); !again) {
                 return "cannot be compacted again: " + again.error().message;
             }
             if (contents_of(copy) != expected || copy->size != image->size) {
@@ -142,7 +150,7 @@ TEST_P(Compact, CancelledAnywhereKeepsTheContents) {
                                              }
                                          },
                                      .stop = stop.get_token()};
-        const auto result = compact(std::make_unique<MemoryFile>(image), {}, operation);
+        const auto result = compact_file(std::make_unique<MemoryFile>(image), operation);
         ASSERT_EQ(contents_of(image), expected);
         ASSERT_TRUE(open_contents(image, OpenMode::ReadWrite).has_value());
         if (result) {
@@ -177,7 +185,7 @@ TEST_P(Compact, AFailureOfTheHostIsReportedAndLosesNothing) {
     int calls = 0;
     for (;; ++calls) {
         const auto image = std::make_shared<MemoryContents>(*original);
-        const auto result = compact(std::make_unique<FailingFile>(image, calls), {}, {});
+        const auto result = compact_file(std::make_unique<FailingFile>(image, calls), {});
         ASSERT_EQ(contents_of(image), expected) << calls;
         ASSERT_TRUE(open_contents(image, OpenMode::ReadWrite).has_value()) << calls;
         if (result) {
@@ -250,7 +258,7 @@ TEST(CompactFiles, DropsWhatNoFileUsesWhenAsked) {
 TEST(CompactFiles, AnEmptyDiskKeepsNoBlock) {
     for (const bool aligned : {false, true}) {
         const auto image = MemoryContents::of(build_dynamic({.aligned = aligned, .blocks = {{5, 0}, {2, 0}}}));
-        ASSERT_TRUE(compact(std::make_unique<MemoryFile>(image), {}, {}));
+        ASSERT_TRUE(compact_file(std::make_unique<MemoryFile>(image), {}));
         EXPECT_EQ(image->size, aligned ? 4096u : 2048u + 512u);
         EXPECT_TRUE(open_contents(image, OpenMode::ReadWrite).has_value());
     }

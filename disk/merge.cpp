@@ -1,0 +1,288 @@
+#include "disk/merge.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "disk/chain.h"
+#include "disk/posix_file.h"
+#include "disk/vhd/dynamic_disk.h"
+
+namespace vpc::disk {
+namespace {
+
+constexpr std::uint64_t kPieceSectors = (std::uint64_t{2} << 20) / kSectorSize;
+/// Written between two barriers: what a barrier has to wait for at most.
+constexpr std::uint64_t kBatchSectors = (std::uint64_t{64} << 20) / kSectorSize;
+
+/// A device that belongs to somebody else.
+class BorrowedDevice final : public BlockDevice {
+  public:
+    explicit BorrowedDevice(BlockDevice& device) : device_(device) {}
+
+    std::uint64_t sectors() const override { return device_.sectors(); }
+    Geometry geometry() const override { return device_.geometry(); }
+    bool read_only() const override { return true; }
+    std::array<std::uint8_t, 16> unique_id() const override { return device_.unique_id(); }
+    using BlockDevice::read;
+    using BlockDevice::write;
+    Status read(std::uint64_t sector, std::span<const Buffer> buffers) override {
+        return device_.read(sector, buffers);
+    }
+    Result<Extent> extent(std::uint64_t sector, std::uint64_t limit) override { return device_.extent(sector, limit); }
+    Status write(std::uint64_t, std::span<const ConstBuffer>) override {
+        return fail(ErrorCode::ReadOnly, "a parent is not written through its child");
+    }
+    Status flush() override { return {}; }
+    Status discard(std::uint64_t, std::uint64_t) override { return {}; }
+
+  private:
+    BlockDevice& device_;
+};
+
+/// Calls `use(sector, count)` for the runs of the disk that lie in the first `depth` images: at most 2 MiB each.
+template <typename Use>
+Status for_runs(BlockDevice& child, unsigned depth, Use use) {
+    for (std::uint64_t sector = 0; sector < child.sectors();) {
+        const auto run = child.extent(sector, child.sectors() - sector);
+        if (!run) {
+            return tl::unexpected<Error>(run.error());
+        }
+        std::uint64_t count = run->sectors;
+        if (run->depth < depth) {
+            count = std::min(count, kPieceSectors);
+            if (auto status = use(sector, count); !status) {
+                return status;
+            }
+        }
+        sector += count;
+    }
+    return {};
+}
+
+/// Bytes of the disk that would be stored in `parent` for the first time, in whole blocks where it has blocks.
+Result<std::uint64_t> growth(BlockDevice& child, unsigned depth, BlockDevice& parent) {
+    std::uint64_t unit = 1;
+    if (const auto* blocks = dynamic_cast<const vhd::DynamicDisk*>(&parent)) {
+        unit = blocks->header().block_size / kSectorSize;
+    }
+    std::uint64_t bytes = 0;
+    std::uint64_t counted_to = 0;
+    auto status = for_runs(child, depth, [&](std::uint64_t sector, std::uint64_t count) -> Status {
+        for (const std::uint64_t end = sector + count; sector < end;) {
+            const auto run = parent.extent(sector, end - sector);
+            if (!run) {
+                return tl::unexpected<Error>(run.error());
+            }
+            if (!run->data || run->depth > 0) {
+                const std::uint64_t from = std::max(sector / unit * unit, counted_to);
+                const std::uint64_t to = (sector + run->sectors + unit - 1) / unit * unit;
+                bytes += to > from ? (to - from) * kSectorSize : 0;
+                counted_to = std::max(counted_to, to);
+            }
+            sector += run->sectors;
+        }
+        return {};
+    });
+    return status ? Result<std::uint64_t>(bytes) : tl::unexpected<Error>(status.error());
+}
+
+/// The images that are merged, from the child on, and behind them the one into which.
+Result<std::vector<ChainLink>> links_to_merge(const std::filesystem::path& child, const MergeOptions& options) {
+    auto links = read_chain(child, {.parent_folders = options.parent_folders});
+    if (!links) {
+        return links;
+    }
+    for (const ChainLink& link : *links) {
+        if (link.parent_problem) {
+            return tl::unexpected<Error>(*link.parent_problem);
+        }
+    }
+    if (links->size() < 2) {
+        return fail(ErrorCode::Unsupported, quoted(child) +
+                                                " is not a differencing image: it has no parent to be "
+                                                "merged into");
+    }
+    if (!options.all) {
+        links->resize(2);
+    }
+    if (links->front().size > links->back().size) {
+        return fail(ErrorCode::Unsupported, quoted(child) + " is larger than " + quoted(links->back().path) +
+                                                "; enlarge that first, or merge to a new image");
+    }
+    return links;
+}
+
+/// Refuses when an image that is not merged has one of those as its parent, as far as it lies in one of their folders.
+Status refuse_other_children(const std::vector<ChainLink>& links) {
+    constexpr std::array<std::uint8_t, 16> kNoId = {};
+    std::vector<std::filesystem::path> folders;
+    for (const ChainLink& link : links) {
+        folders.push_back(link.path.has_parent_path() ? link.path.parent_path() : std::filesystem::path("."));
+    }
+    std::sort(folders.begin(), folders.end());
+    folders.erase(std::unique(folders.begin(), folders.end()), folders.end());
+    for (const auto& folder : folders) {
+        std::error_code error;
+        for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
+             entry.increment(error)) {
+            const auto extension = entry->path().extension();
+            std::error_code ignored;
+            if ((extension != ".vhd" && extension != ".avhd" && extension != ".vud") ||
+                std::any_of(links.begin(), links.end(), [&](const ChainLink& link) {
+                    return std::filesystem::equivalent(link.path, entry->path(), ignored);
+                })) {
+                continue;
+            }
+            const auto others = read_chain(entry->path());
+            if (!others || others->empty() || others->front().type != ImageType::Differencing) {
+                continue;  // nothing that could have a parent
+            }
+            for (const ChainLink& link : links) {
+                if (link.unique_id != kNoId && others->front().parent_id == link.unique_id) {
+                    return fail(ErrorCode::InUse, quoted(link.path) + " is also the parent of " +
+                                                      quoted(entry->path()) +
+                                                      ", which would become useless; merge or delete that first");
+                }
+            }
+        }
+    }
+    return {};
+}
+
+/// The child's disk over `parent`, with every image of it locked against everybody.
+Result<std::unique_ptr<BlockDevice>> open_over(const std::vector<ChainLink>& links, BlockDevice& parent) {
+    std::unique_ptr<BlockDevice> device = std::make_unique<BorrowedDevice>(parent);
+    for (std::size_t i = links.size() - 1; i-- > 0;) {
+        auto file = open_file(links[i].path, OpenMode::ReadWrite);
+        if (!file) {
+            return tl::unexpected<Error>(file.error());
+        }
+        auto opened = open_image(std::move(*file), OpenMode::ReadWrite, std::move(device));
+        if (!opened) {
+            return opened;
+        }
+        device = std::move(*opened);
+    }
+    return device;
+}
+
+Status refuse_too_little_room(BlockDevice& child, unsigned depth, BlockDevice& parent,
+                              const std::filesystem::path& path) {
+    const auto needed = growth(child, depth, parent);
+    if (!needed) {
+        return tl::unexpected<Error>(needed.error());
+    }
+    std::error_code error;
+    const auto space = std::filesystem::space(path, error);
+    if (!error && space.available < *needed) {
+        return fail(ErrorCode::NoSpace, "merging may need " + std::to_string(*needed) + " bytes more for " +
+                                            quoted(path) + ", but the host's disk has only " +
+                                            std::to_string(space.available) + "; make room there");
+    }
+    return {};
+}
+
+/// From the leaf on, so that what is left after a crash in between still has its parents.
+Status remove_children(const std::vector<ChainLink>& links) {
+    for (std::size_t i = 0; i + 1 < links.size(); ++i) {
+        if (::unlink(links[i].path.c_str()) != 0) {
+            return host_error("delete", quoted(links[i].path) + ", which has been merged", errno);
+        }
+    }
+    return {};
+}
+
+}  // namespace
+
+Status merge_sectors(BlockDevice& child, unsigned depth, BlockDevice& parent, WorkMeter& meter) {
+    std::uint64_t sectors = 0;
+    auto status = for_runs(child, depth, [&](std::uint64_t, std::uint64_t count) {
+        sectors += count;
+        return meter.tick();
+    });
+    if (!status) {
+        return status;
+    }
+    meter.set_total(2 * sectors * kSectorSize);
+    std::vector<std::uint8_t> buffer(kPieceSectors * kSectorSize);
+    std::uint64_t waiting = 0;
+    status = for_runs(child, depth, [&](std::uint64_t sector, std::uint64_t count) -> Status {
+        const Buffer bytes = Buffer(buffer).first(count * kSectorSize);
+        if (auto read = child.read(sector, bytes); !read) {
+            return read;
+        }
+        if (auto written = parent.write(sector, ConstBuffer(bytes)); !written) {
+            return written;
+        }
+        waiting += count;
+        if (waiting >= kBatchSectors) {
+            waiting = 0;
+            if (auto flushed = meter.wait_for([&parent] { return parent.flush(); }); !flushed) {
+                return flushed;
+            }
+        }
+        return meter.add(2 * bytes.size());
+    });
+    return status ? meter.wait_for([&parent] { return parent.flush(); }) : status;
+}
+
+Status merge(const std::filesystem::path& child, const MergeOptions& options, const Operation& operation) {
+    try {
+        WorkMeter meter(operation, 1);
+        const auto links = links_to_merge(child, options);
+        if (!links) {
+            return tl::unexpected<Error>(links.error());
+        }
+        if (!options.allow_other_children) {
+            if (auto status = refuse_other_children(*links); !status) {
+                return status;
+            }
+        }
+        const auto depth = static_cast<unsigned>(links->size() - 1);
+        {
+            const std::filesystem::path& path = links->back().path;
+            const auto parent =
+                open_image(path, {.mode = OpenMode::ReadWrite, .parent_folders = options.parent_folders});
+            if (!parent) {
+                return tl::unexpected<Error>(parent.error());
+            }
+            const auto device = open_over(*links, **parent);
+            if (!device) {
+                return tl::unexpected<Error>(device.error());
+            }
+            if (auto status = refuse_too_little_room(**device, depth, **parent, path); !status) {
+                return status;
+            }
+            if (auto status = merge_sectors(**device, depth, **parent, meter); !status) {
+                return status;
+            }
+            if (!options.keep_children) {
+                // While everything is still locked.
+                if (auto status = remove_children(*links); !status) {
+                    return status;
+                }
+            }
+        }
+        meter.finish();
+        return {};
+    } catch (const std::exception& error) {
+        return fail(ErrorCode::IoError, std::string("the host lacks memory or threads: ") + error.what());
+    }
+}
+
+Status merge_to(const std::filesystem::path& child, const std::vector<std::filesystem::path>& parent_folders,
+                const ConvertTarget& target, const Operation& operation) {
+    const auto device = open_image(child, {.mode = OpenMode::ReadOnly, .parent_folders = parent_folders});
+    if (!device) {
+        return tl::unexpected<Error>(device.error());
+    }
+    return convert(**device, target, operation);
+}
+
+}  // namespace vpc::disk
