@@ -34,24 +34,25 @@ unsigned Crtc::with_overflow(Register low, unsigned bit_8, unsigned bit_9) const
 }
 
 unsigned Crtc::vertical_total() const {
-    return with_overflow(kVerticalTotal, 0, 5) + 2;
+    return (with_overflow(kVerticalTotal, 0, 5) + 2) * lines_per_count();
 }
 unsigned Crtc::vertical_displayed() const {
-    return with_overflow(kVerticalDisplayEnd, 1, 6) + 1;
+    return (with_overflow(kVerticalDisplayEnd, 1, 6) + 1) * lines_per_count();
 }
 unsigned Crtc::vertical_retrace_start() const {
-    return with_overflow(kVerticalRetraceStart, 2, 7);
+    return with_overflow(kVerticalRetraceStart, 2, 7) * lines_per_count();
 }
 
 unsigned Crtc::vertical_retrace_lines() const {
     // The end register holds the low four bits of the first line after the retrace.
     const unsigned lines = (registers_[kVerticalRetraceEnd] - registers_[kVerticalRetraceStart]) & 0x0Fu;
-    return lines == 0 ? 16 : lines;
+    return (lines == 0 ? 16 : lines) * lines_per_count();
 }
 
 unsigned Crtc::line_compare() const {
-    return registers_[kLineCompare] | ((registers_[kOverflow] >> 4) & 1u) << 8 |
-           ((registers_[kMaximumScanLine] >> 6) & 1u) << 9;
+    const unsigned count = registers_[kLineCompare] | ((registers_[kOverflow] >> 4) & 1u) << 8 |
+                           ((registers_[kMaximumScanLine] >> 6) & 1u) << 9;
+    return (count + 1) * lines_per_count() - 1;
 }
 
 std::uint16_t Crtc::start_address() const {

@@ -50,11 +50,12 @@ class Crtc {
 
     unsigned horizontal_total() const { return registers_[kHorizontalTotal] + 5u; }           ///< characters, 5-260
     unsigned horizontal_displayed() const { return registers_[kHorizontalDisplayEnd] + 1u; }  ///< characters, 1-256
-    unsigned vertical_total() const;                                                          ///< lines, 2-1025
-    unsigned vertical_displayed() const;                                                      ///< lines, 1-1024
-    unsigned vertical_retrace_start() const;                                                  ///< line
-    unsigned vertical_retrace_lines() const;                                                  ///< 1-16
-    /// The last line before the fetch address restarts at 0; 1023 when there is no split.
+    // The vertical counter may count every second line (mode control bit 2): all these double then.
+    unsigned vertical_total() const;          ///< lines, 2-2050
+    unsigned vertical_displayed() const;      ///< lines, 1-2048
+    unsigned vertical_retrace_start() const;  ///< line
+    unsigned vertical_retrace_lines() const;  ///< 1-32
+    /// The last line before the fetch address restarts at 0; 1023 or more when there is no split.
     unsigned line_compare() const;
 
     unsigned row_height() const { return (registers_[kMaximumScanLine] & 0x1Fu) + 1; }  ///< 1-32
@@ -65,12 +66,24 @@ class Crtc {
     bool cursor_enabled() const { return (registers_[kCursorStart] & 0x20) == 0; }
     unsigned cursor_first_row() const { return registers_[kCursorStart] & 0x1Fu; }
     unsigned cursor_last_row() const { return registers_[kCursorEnd] & 0x1Fu; }
-    std::uint16_t cursor_location() const { return pair(kCursorLocationHigh); }
+    /// The address counter at the character that shows the cursor: its skew moves it to the right.
+    std::uint16_t cursor_location() const {
+        return static_cast<std::uint16_t>(pair(kCursorLocationHigh) + ((registers_[kCursorEnd] >> 5) & 3u));
+    }
 
     /// With the byte panning; counts characters as the address counter does.
     std::uint16_t start_address() const;
     /// What the address counter gains from one character row to the next.
     std::uint16_t row_pitch() const { return static_cast<std::uint16_t>(registers_[kOffset] * 2); }
+    /// The address counter of the nth character from a line's left end, where it is `counter`: it counts every
+    /// character clock, or every second or fourth one. (The shift registers are loaded at each clock nevertheless:
+    /// their own slower loading, the sequencer's shift/load bits, is kept and does nothing.)
+    std::uint16_t counter_at(std::uint16_t counter, unsigned n) const {
+        return static_cast<std::uint16_t>(counter + (n >> count_shift()));
+    }
+    unsigned count_shift() const {
+        return (registers_[kUnderlineLocation] & 0x20) != 0 ? 2 : (registers_[kModeControl] & 0x08) != 0 ? 1 : 0;
+    }
     /// Where in the planes the CRTC fetches for a value of the address counter, in scan line `row` of a character row.
     std::uint16_t memory_address(std::uint16_t counter, unsigned row) const;
     /// By how many bits memory_address shifts the counter: 0, 1 (word mode) or 2 (doubleword mode).
@@ -88,6 +101,7 @@ class Crtc {
         return static_cast<std::uint16_t>(registers_[high] << 8 | registers_[high + 1]);
     }
     unsigned with_overflow(Register low, unsigned bit_8, unsigned bit_9) const;
+    unsigned lines_per_count() const { return (registers_[kModeControl] & 0x04) != 0 ? 2 : 1; }
 
     std::uint8_t index_ = 0;
     std::array<std::uint8_t, kRegisters> registers_{};

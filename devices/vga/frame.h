@@ -22,7 +22,7 @@ namespace vga {
 
 struct Display;
 
-/// The whole screen at this moment, blinking things in their "on" phase. At most 4608 x 1024 in VGA modes.
+/// The whole screen at this moment, blinking things in their "on" phase. At most 4608 x 2048 in VGA modes.
 Frame render_frame(const Display& display);
 
 }  // namespace vga

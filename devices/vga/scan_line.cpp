@@ -30,7 +30,7 @@ void ScanLinePainter::paint(std::uint16_t counter, unsigned row, unsigned charac
         return;
     }
     for (unsigned i = 0; i < characters; ++i) {
-        const auto fetched = display_.crtc.memory_address(static_cast<std::uint16_t>(counter + i), row);
+        const auto fetched = display_.crtc.memory_address(display_.crtc.counter_at(counter, i), row);
         const std::uint32_t word = display_.memory.word(fetched);
         switch (display_.graphics.shift()) {
             case GraphicsController::Shift::Planar:
@@ -46,12 +46,13 @@ void ScanLinePainter::paint(std::uint16_t counter, unsigned row, unsigned charac
     }
 }
 
-void ScanLinePainter::paint_text(std::uint16_t counter, unsigned row, unsigned characters, std::uint32_t* to) const {
+void ScanLinePainter::paint_text(std::uint16_t first, unsigned row, unsigned characters, std::uint32_t* to) const {
     const Crtc& crtc = display_.crtc;
     const unsigned dots = display_.character_dots();
     const unsigned fonts[2] = {display_.sequencer.font_offset(false), display_.sequencer.font_offset(true)};
     const bool cursor_in_row = crtc.cursor_enabled() && row >= crtc.cursor_first_row() && row <= crtc.cursor_last_row();
-    for (unsigned i = 0; i < characters; ++i, ++counter) {
+    for (unsigned i = 0; i < characters; ++i) {
+        const std::uint16_t counter = crtc.counter_at(first, i);
         const std::uint32_t cell = display_.memory.word(crtc.memory_address(counter, row));
         const auto code = static_cast<std::uint8_t>(cell);
         const auto attribute = static_cast<std::uint8_t>(cell >> 8);

@@ -19,7 +19,8 @@ std::optional<TextScreen> read_text_screen(const Display& display) {
     for (unsigned row = 0; row < screen.rows; ++row) {
         std::string line;
         for (unsigned column = 0; column < screen.columns; ++column) {
-            const auto counter = static_cast<std::uint16_t>(crtc.start_address() + row * crtc.row_pitch() + column);
+            const auto counter =
+                crtc.counter_at(static_cast<std::uint16_t>(crtc.start_address() + row * crtc.row_pitch()), column);
             const std::uint32_t cell = display.memory.word(crtc.memory_address(counter, 0));
             const auto code = static_cast<std::uint8_t>(cell);
             append_code_page_437(line, code);
