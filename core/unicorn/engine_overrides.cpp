@@ -54,6 +54,7 @@ struct Originals {
     EnvFunction* wrmsr;
     void (*sysenter)(void*, int);
     int (*breakpoint_insert)(void*, std::uint64_t, int, void**);
+    std::uint64_t (*get_page_addr_code)(void*, std::uint64_t);
     void* (*tb_gen_code)(void*, std::uint64_t, std::uint64_t, std::uint32_t, int);
     void* (*temp_new)(void*, int, bool);
     void (*cpu_loop_exit)(void*);
@@ -98,6 +99,7 @@ Originals resolve_originals() {
     resolve(all.wrmsr, "helper_wrmsr_x86_64");
     resolve(all.sysenter, "helper_sysenter_x86_64");
     resolve(all.breakpoint_insert, "cpu_breakpoint_insert_x86_64");
+    resolve(all.get_page_addr_code, "get_page_addr_code_x86_64");
     resolve(all.tb_gen_code, "tb_gen_code_x86_64");
     resolve(all.temp_new, "tcg_temp_new_internal_x86_64");
     resolve(all.cpu_loop_exit, "cpu_loop_exit_x86_64");
@@ -450,6 +452,17 @@ VPC_OVERRIDE void qemu_system_reset_request(void* engine) {
         return;
     }
     current->triple_fault();
+}
+
+// Override 10. To drop the translations of a range that is unmapped, the engine looks its physical address up as a
+// linear one; where the guest's page tables have nothing there, the guest would get that page fault behind the
+// instruction that moved the range. All ones ends the attempt: the memory map drops translations itself, by their right
+// addresses.
+VPC_OVERRIDE std::uint64_t get_page_addr_code_x86_64(void* env, std::uint64_t address) {
+    if (current != nullptr && current->remapping) {
+        return ~std::uint64_t{0};
+    }
+    return original.get_page_addr_code(env, address);
 }
 
 // Override 8. SYSENTER, which the engine leaves to a hook, and the FERR# pin.

@@ -43,6 +43,9 @@ class OverrideClient {
     /// An external interrupt waits for IF.
     bool interrupt_pending = false;
 
+    /// The memory map is being changed, perhaps in the middle of an instruction.
+    bool remapping = false;
+
     /// False when override 2 is not in place: `code_pages` means nothing then.
     bool code_is_watched = true;
     /// A bit per page of the engine's RAM addresses: "holds translated code". Covers 8 GiB of them.

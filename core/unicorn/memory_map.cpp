@@ -69,8 +69,10 @@ void MemoryMap::range_changed(std::uint64_t first, std::uint64_t size, std::uint
         return;  // I/O already: who answers is looked up at each access
     }
     const OverrideScope scope(client_);
+    client_.remapping = true;
     cut(first, size);
     map_segment(wanted);
+    client_.remapping = false;
 }
 
 void MemoryMap::cut(std::uint64_t first, std::uint64_t size) {

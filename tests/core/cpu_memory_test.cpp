@@ -330,5 +330,29 @@ TEST(CpuChipMemory, MayMove) {
     EXPECT_EQ(chip[0x1800], 1);
 }
 
+TEST(CpuChipMemory, MovesInTheMiddleOfARunThoughPagingHidesIt) {
+    alignas(4096) static std::array<std::uint8_t, 0x8000> chip;
+    Guest guest;
+    guest.protected_mode();
+    guest.paging();  // nothing at E0000000h
+    ASSERT_TRUE(guest.memory.try_map_ram("chip", 0xE0000000, chip.size(), chip.data()));
+    const PortBus::Claim port = guest.ports.claim(
+        {.owner = "mover", .first = 0x80, .count = 1}, {.write = [&](std::uint16_t, std::uint32_t value, unsigned) {
+            if (value == 1) {
+                guest.memory.unmap(0xE0000000);
+            } else {
+                EXPECT_TRUE(guest.memory.try_map_ram("chip", 0xE0008000, chip.size(), chip.data()));
+            }
+        }});
+    guest.code({
+        0xB0, 0x01, 0xE6, 0x80,              // MOV AL,1; OUT 80h,AL
+        0xB0, 0x02, 0xE6, 0x80,              // MOV AL,2; OUT 80h,AL
+        0xB9, 0x78, 0x56, 0x34, 0x12, 0xF4,  // MOV ECX,12345678h; HLT
+    });
+    ASSERT_EQ(guest.run(), CpuExit::Halted);
+    EXPECT_EQ(guest.reg(kEcx), 0x12345678u) << "a page fault came instead";
+    EXPECT_EQ(guest.cpu->state().cr2, 0u);
+}
+
 }  // namespace
 }  // namespace vpc::test
