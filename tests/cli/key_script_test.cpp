@@ -53,6 +53,17 @@ TEST(KeyScript, WaitsInSeconds) {
     EXPECT_EQ(steps->front().key, Key::None);
 }
 
+TEST(KeyScript, HoldsKeysForSeconds) {
+    const auto steps = parse_key_script("{SHIFT+LEFT 1.5}");
+    ASSERT_TRUE(steps.has_value());
+    ASSERT_EQ(steps->size(), 4u);
+    EXPECT_EQ((*steps)[1].key, Key::Left);
+    EXPECT_EQ((*steps)[1].wait, 1'500'000'000);
+    EXPECT_LT((*steps)[0].wait, 100'000'000);
+    EXPECT_EQ(moves("{LEFT 1}"), (Moves{{Key::Left, true}, {Key::Left, false}}));
+    EXPECT_EQ(moves("{ }"), (Moves{{Key::Space, true}, {Key::Space, false}}));
+}
+
 TEST(KeyScript, EveryKeyOfTheUsKeyboardCanBeTyped) {
     for (char character = ' '; character < 0x7F; ++character) {
         if (character != '{' && character != '}') {
@@ -62,7 +73,8 @@ TEST(KeyScript, EveryKeyOfTheUsKeyboardCanBeTyped) {
 }
 
 TEST(KeyScript, RefusesWhatItDoesNotKnowAndSaysWhere) {
-    for (const char* script : {"ab{NOKEY}", "{ENTER", "}", "{WAIT x}", "{WAIT -1}", "{}", "\xC3\xA4", "{CTRL+}"}) {
+    for (const char* script : {"ab{NOKEY}", "{ENTER", "}", "{WAIT x}", "{WAIT -1}", "{}", "\xC3\xA4", "{CTRL+}",
+                               "{LEFT x}", "{LEFT }", "{LEFT -1}"}) {
         const auto steps = parse_key_script(script);
         ASSERT_FALSE(steps.has_value()) << script;
         EXPECT_NE(steps.error().find("at character"), std::string::npos) << steps.error();

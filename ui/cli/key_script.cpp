@@ -138,10 +138,11 @@ std::optional<Stroke> stroke_of(char character) {
     return std::nullopt;
 }
 
-void press_together(const std::vector<Key>& keys, std::vector<KeyStep>& steps) {
+void press_together(const std::vector<Key>& keys, std::vector<KeyStep>& steps, Nanoseconds held = kBetweenKeys) {
     for (const Key key : keys) {
         steps.push_back({.key = key, .pressed = true, .wait = kBetweenKeys});
     }
+    steps.back().wait = std::max(held, kBetweenKeys);
     for (std::size_t left = keys.size(); left-- > 0;) {
         steps.push_back({.key = keys[left], .pressed = false, .wait = kBetweenKeys});
     }
@@ -217,17 +218,26 @@ tl::expected<std::vector<KeyStep>, std::string> parse_key_script(std::string_vie
             }
             steps.push_back({.wait = *wait});
         } else {
+            const std::size_t space = std::min(inside.find(' ', 1), inside.size());
+            const std::string_view names = inside.substr(0, space);
+            std::optional<Nanoseconds> held = kBetweenKeys;
+            if (space < inside.size()) {
+                held = wait_of(inside.substr(space + 1));
+            }
+            if (!held) {
+                return refuse(at, fmt::format("{{{}}}: a key is held for seconds, 0 to 86400", inside));
+            }
             std::vector<Key> keys;
-            for (std::size_t from = 0; from <= inside.size();) {
-                const std::size_t plus = std::min(inside.find('+', from), inside.size());
-                const std::optional<Key> key = named_key(inside.substr(from, plus - from));
+            for (std::size_t from = 0; from <= names.size();) {
+                const std::size_t plus = std::min(names.find('+', from), names.size());
+                const std::optional<Key> key = named_key(names.substr(from, plus - from));
                 if (!key) {
-                    return refuse(at + 1 + from, fmt::format("there is no key '{}'", inside.substr(from, plus - from)));
+                    return refuse(at + 1 + from, fmt::format("there is no key '{}'", names.substr(from, plus - from)));
                 }
                 keys.push_back(*key);
                 from = plus + 1;
             }
-            press_together(keys, steps);
+            press_together(keys, steps, *held);
         }
         at = close + 1;
     }

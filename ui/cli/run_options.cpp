@@ -68,8 +68,9 @@ void add_run_options(CLI::App& app, RunOptions& options) {
         ->type_name("REGEX");
     app.add_option("--until-screen", options.until_screen, "end with status 0 when a line of the text screen matches")
         ->type_name("REGEX");
-    app.add_option("--keys", options.keys,
-                   "type this: characters, {ENTER}, {F1}, {CTRL+ALT+DEL}, {WAIT 2} (seconds) and so on")
+    app.add_option(
+           "--keys", options.keys,
+           "type this: characters, {ENTER}, {F1}, {CTRL+ALT+DEL}, {LEFT 1.5} (held for seconds), {WAIT 2} and so on")
         ->type_name("KEYS");
     app.add_option("--screenshot", options.screenshot, "write the screen to this PNG file at the end")
         ->type_name("FILE");
