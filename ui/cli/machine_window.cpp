@@ -1,5 +1,6 @@
 #include "ui/cli/machine_window.h"
 
+#include <cmath>
 #include <utility>
 
 #include "devices/board.h"
@@ -39,7 +40,9 @@ desktop::Window::Listener MachineWindow::listener() {
         .moved = [this](int right, int down) { post([=](Board& board) { board.mouse().move(right, down); }); },
         .pointed =
             [this](double x, double y) {
-                const auto position = [](double part) { return static_cast<std::uint16_t>(part * 0xFFFF + 0.5); };
+                const auto position = [](double part) {
+                    return static_cast<std::uint16_t>(std::lround(part * 0xFFFF));
+                };
                 post([=](Board& board) { board.backdoor().move_to(position(x), position(y)); });
             },
         .wheel =
