@@ -2,6 +2,7 @@
 // sectors keep their contents, and the image is whole when the host works again.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "disk/log.h"

@@ -3,6 +3,7 @@
 // never written to it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <tuple>
 

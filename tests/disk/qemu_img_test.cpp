@@ -1,6 +1,7 @@
 // An independent program reads what this one writes, and writes what this one reads.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <random>
 
