@@ -25,6 +25,8 @@ class LinearMemory {
     /// `stored` hears of every physical address written to.
     LinearMemory(const EngineState& state, PhysicalMemory& memory,
                  const std::function<void(std::uint64_t address, std::uint64_t size)>& stored);
+    LinearMemory(const EngineState&, PhysicalMemory&,
+                 std::function<void(std::uint64_t, std::uint64_t)>&&) = delete;  // `stored` is kept by reference
 
     /// Little-endian; T is uint8_t, uint16_t or uint32_t. They throw Fault.
     template <typename T>

@@ -65,10 +65,9 @@ UnicornCpu::UnicornCpu(const CpuModel& model, CpuSurroundings surroundings, cons
     : model_(model),
       surroundings_(std::move(surroundings)),
       facts_(facts),
-      delivery_(surroundings_.memory,
-                {.stored = [this](std::uint64_t address, std::uint64_t size) { map_->memory_written(address, size); },
-                 .flush_tlb = [this] { uc_ctl_flush_tlb(uc_); },
-                 .read_eflags = [this] { return read_eflags(); }}) {
+      delivery_(surroundings_.memory, {.stored = stored_,
+                                       .flush_tlb = [this] { uc_ctl_flush_tlb(uc_); },
+                                       .read_eflags = [this] { return read_eflags(); }}) {
     code_is_watched = facts.self_modifying_code;
     tlb = facts.layout.tlb;
 }
@@ -286,7 +285,7 @@ CpuExit UnicornCpu::run() {
         if (!facts_.interrupt_window && !stop_requested_ && !interrupt_pending && !shutdown_) {
             // Without override 6 HLT looks like any stop; it left EIP behind its opcode.
             Session session(*this);
-            LinearMemory memory(*session, surroundings_.memory, [](std::uint64_t, std::uint64_t) {});
+            LinearMemory memory(*session, surroundings_.memory, stored_);
             try {
                 halted_ = session->cpl() == 0 &&
                           memory.read<std::uint8_t>(session->segment(kCs).base + session->eip() - 1) == 0xF4;
@@ -404,7 +403,7 @@ void UnicornCpu::on_interrupt(std::uint32_t vector) {
         ++statistics_.software_interrupts;
         if (vector == static_cast<std::uint8_t>(Vector::Breakpoint) ||
             vector == static_cast<std::uint8_t>(Vector::Overflow)) {
-            LinearMemory memory(*session, surroundings_.memory, [](std::uint64_t, std::uint64_t) {});
+            LinearMemory memory(*session, surroundings_.memory, stored_);
             try {
                 const auto last = memory.read<std::uint8_t>(session->segment(kCs).base + session->eip() - 1);
                 event.instruction_eip += last == 0xCC || last == 0xCE ? 1 : 0;
@@ -522,7 +521,7 @@ bool UnicornCpu::port_allowed(void* env, std::uint16_t port, unsigned size) {
     if ((tr.attributes & 0x08) == 0 || tr.limit < kMapBase + 1) {
         return false;
     }
-    LinearMemory memory(state, surroundings_.memory, [](std::uint64_t, std::uint64_t) {});
+    LinearMemory memory(state, surroundings_.memory, stored_);
     try {
         const std::uint32_t offset = memory.read<std::uint16_t>(tr.base + kMapBase) + (port >> 3);
         if (offset + 1 > tr.limit) {

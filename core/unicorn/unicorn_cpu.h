@@ -86,6 +86,9 @@ class UnicornCpu final : public Cpu, public OverrideClient {
     uc_context* context_ = nullptr;
     std::uint8_t* env_ = nullptr;  // the live state, when facts_.direct_state
     std::unique_ptr<MemoryMap> map_;
+    /// Stores that the processor makes of its own accord, also to page tables.
+    const std::function<void(std::uint64_t, std::uint64_t)> stored_ =
+        [this](std::uint64_t address, std::uint64_t size) { map_->memory_written(address, size); };
     InterruptDelivery delivery_;
 
     std::atomic<bool> stop_requested_ = false;
