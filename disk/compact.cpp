@@ -36,7 +36,7 @@ class BlockJudge {
             if (auto status = meter.add(bytes.size()); !status) {
                 return tl::unexpected<Error>(status.error());
             }
-            const auto same = is_below(sector, bytes);
+            auto same = is_below(sector, bytes);
             if (!same || !*same) {
                 return same;
             }

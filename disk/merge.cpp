@@ -122,6 +122,7 @@ Result<std::vector<ChainLink>> links_to_merge(const std::filesystem::path& child
 Status refuse_other_children(const std::vector<ChainLink>& links) {
     constexpr std::array<std::uint8_t, 16> kNoId = {};
     std::vector<std::filesystem::path> folders;
+    folders.reserve(links.size());
     for (const ChainLink& link : links) {
         folders.push_back(link.path.has_parent_path() ? link.path.parent_path() : std::filesystem::path("."));
     }
