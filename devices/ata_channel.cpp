@@ -82,6 +82,9 @@ std::uint8_t AtaChannel::read_register(unsigned reg) const {
     if (reg == ata::kStatusCommand || device == nullptr) {
         return status();
     }
+    if (device != selected() && device->packet_device()) {
+        return 0;
+    }
     return device->read_register(reg, (control_ & ata::kHighOrderByte) != 0);
 }
 
@@ -127,7 +130,8 @@ void AtaChannel::write(unsigned offset, std::uint32_t value, unsigned size) {
 }
 
 void AtaChannel::write_register(unsigned reg, std::uint8_t value) {
-    if (selected() != nullptr && selected()->busy()) {
+    const bool device_reset = reg == ata::kStatusCommand && value == ata::kDeviceReset;
+    if (selected() != nullptr && selected()->busy() && !(device_reset && selected()->packet_device())) {
         return;  // a busy device owns its task file
     }
     control_ = static_cast<std::uint8_t>(control_ & ~ata::kHighOrderByte);

@@ -50,6 +50,7 @@ inline constexpr std::uint8_t kHighOrderByte = 0x80;     // HOB
 inline constexpr std::uint8_t kSoftwareReset = 0x04;     // SRST
 inline constexpr std::uint8_t kInterruptDisable = 0x02;  // nIEN
 
+inline constexpr std::uint8_t kDeviceReset = 0x08;  // for packet devices
 inline constexpr std::uint8_t kExecuteDeviceDiagnostic = 0x90;
 }  // namespace ata
 
@@ -142,6 +143,9 @@ class AtaDevice {
         }
     }
 
+    /// Whether it speaks the PACKET protocol. Such a device takes DEVICE RESET while busy, and as device 0 it has
+    /// nothing to show in the registers of an absent device 1.
+    virtual bool packet_device() const { return false; }
     /// A write to the command register. The device is not busy; a data transfer in progress is given up.
     virtual void execute(std::uint8_t command) = 0;
     /// SRST is asserted: everything stops, the device is busy.

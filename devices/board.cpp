@@ -44,6 +44,16 @@ std::string check(const BoardConfiguration& configuration) {
     if (configuration.vga_bios.size() > 64 * 1024) {
         return fmt::format("the VGA BIOS has {} bytes; at most 64 KiB fit", configuration.vga_bios.size());
     }
+    for (std::size_t i = 0; i < configuration.disks.size(); ++i) {
+        if (configuration.cdroms[i] && configuration.disks[i]) {
+            return "a CD-ROM drive and a hard disk are to be at the same place of an IDE cable";
+        }
+        if (configuration.discs[i]) {
+            if (const std::string problem = cd_problem(configuration.discs[i]->sectors()); !problem.empty()) {
+                return "the CD image " + problem;
+            }
+        }
+    }
     for (std::size_t i = 0; i < configuration.floppies.size(); ++i) {
         if (configuration.floppies[i]) {
             const std::uint64_t sectors = configuration.floppies[i]->sectors();
@@ -205,6 +215,10 @@ std::string Board::wire() {
         if (configuration_.disks[i]) {
             ide_->attach(static_cast<unsigned>(i / 2), static_cast<unsigned>(i % 2),
                          std::make_unique<AtaDisk>(std::move(configuration_.disks[i])));
+        } else if (configuration_.cdroms[i]) {
+            auto drive = std::make_unique<AtapiCdrom>(std::move(configuration_.discs[i]));
+            cdroms_[i] = drive.get();
+            ide_->attach(static_cast<unsigned>(i / 2), static_cast<unsigned>(i % 2), std::move(drive));
         }
     }
     return {};
@@ -275,6 +289,37 @@ void Board::eject_floppy(unsigned drive, Done done) {
     post([this, drive, done = std::move(done)] {
         floppy_controller_->eject(drive);
         done({});
+    });
+}
+
+std::optional<unsigned> Board::cdrom_place() const {
+    for (unsigned place = 0; place < cdroms_.size(); ++place) {
+        if (cdroms_[place] != nullptr) {
+            return place;
+        }
+    }
+    return std::nullopt;
+}
+
+void Board::insert_disc(unsigned place, std::unique_ptr<disk::BlockDevice> medium, Done done) {
+    post([this, place, medium = std::shared_ptr(std::move(medium)), done = std::move(done)] {
+        std::string problem = cd_problem(medium->sectors());
+        if (problem.empty() && cdroms_[place] == nullptr) {
+            problem = "cannot be inserted: there is no such CD-ROM drive";
+        }
+        if (problem.empty() && !cdroms_[place]->insert(medium)) {
+            problem = "cannot be inserted: the guest has locked the drive's tray";
+        }
+        done(problem);
+    });
+}
+
+void Board::eject_disc(unsigned place, Done done) {
+    post([this, place, done = std::move(done)] {
+        const bool ejected = cdroms_[place] != nullptr && cdroms_[place]->eject();
+        done(ejected                     ? std::string()
+             : cdroms_[place] == nullptr ? "there is no such CD-ROM drive"
+                                         : "the guest has locked the drive's tray");
     });
 }
 

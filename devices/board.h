@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "core/io_thread.h"
 #include "core/run_loop.h"
 #include "devices/ata_disk.h"
+#include "devices/atapi_cdrom.h"
 #include "devices/debug_port.h"
 #include "devices/fw_cfg.h"
 #include "devices/i440fx.h"
@@ -48,6 +50,9 @@ struct BoardConfiguration {
     std::vector<std::uint8_t> vga_bios;  ///< the display's BIOS; empty: none
     /// Primary master and slave, secondary master and slave; null: nothing attached.
     std::array<std::unique_ptr<disk::BlockDevice>, 4> disks;
+    /// CD-ROM drives at places where no hard disk is, in the same order, and the discs in them; null: empty.
+    std::array<bool, 4> cdroms{};
+    std::array<std::unique_ptr<disk::BlockDevice>, 4> discs;
     /// Drives A and B, and the disks in them at power-on; null: empty. A disk must fit its drive (see
     /// floppy_problem()).
     std::array<FloppyDriveType, 2> floppy_drives{FloppyDriveType::Mb1_44, FloppyDriveType::None};
@@ -92,6 +97,11 @@ class Board {
     /// is A. What was in the drive before is taken out, flushed and closed.
     void insert_floppy(unsigned drive, std::unique_ptr<disk::BlockDevice> medium, Done done);
     void eject_floppy(unsigned drive, Done done);
+    /// `place` counts as in BoardConfiguration::cdroms. A guest that has locked the tray is in the way.
+    void insert_disc(unsigned place, std::unique_ptr<disk::BlockDevice> medium, Done done);
+    void eject_disc(unsigned place, Done done);
+    /// The first place with a CD-ROM drive, if any. Never changes.
+    std::optional<unsigned> cdrom_place() const;
 
     /// As the reset button. Machine's thread.
     void reset();
@@ -109,6 +119,8 @@ class Board {
     Uart16550A& serial(unsigned index) { return *uarts_[index]; }
     Piix4Pm& power_management() { return *pm_; }
     Piix4Ide& ide() { return *ide_; }
+    /// Null when no CD-ROM drive is there.
+    const AtapiCdrom* cdrom(unsigned place) const { return cdroms_[place]; }
     const I82077AA& floppy_controller() const { return *floppy_controller_; }
     Cpu& cpu() { return *cpu_; }
     VirtualClock& clock() { return clock_; }
@@ -166,6 +178,7 @@ class Board {
     std::unique_ptr<I440Fx> host_bridge_;
     std::unique_ptr<Piix4Isa> isa_bridge_;
     std::unique_ptr<Piix4Ide> ide_;
+    std::array<AtapiCdrom*, 4> cdroms_{};  // on the cables of ide_
     std::unique_ptr<Piix4Pm> pm_;
     Vga vga_;
     PciVga pci_vga_{vga_};

@@ -178,6 +178,28 @@ std::optional<Nanoseconds> wait_of(std::string_view text) {
     return static_cast<Nanoseconds>(seconds * static_cast<double>(kSecond));
 }
 
+/// What follows a word and a space, not case-sensitive, if the text begins so.
+std::optional<std::string_view> behind(std::string_view word, std::string_view text) {
+    const bool begins = text.size() > word.size() && text[word.size()] == ' ' &&
+                        std::equal(word.begin(), word.end(), text.begin(), [](char wanted, char have) {
+                            return wanted == static_cast<char>(std::toupper(static_cast<unsigned char>(have)));
+                        });
+    return begins ? std::optional(text.substr(word.size() + 1)) : std::nullopt;
+}
+
+/// "a FILE" to insert, "a" to eject.
+std::optional<MediaStep> media_of(std::string_view text, bool insert) {
+    const std::size_t space = std::min(text.find(' '), text.size());
+    std::string drive(text.substr(0, space));
+    std::transform(drive.begin(), drive.end(), drive.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    const std::string_view file = text.substr(std::min(space + 1, text.size()));
+    if ((drive != "a" && drive != "b" && drive != "cd") || insert == file.empty()) {
+        return std::nullopt;
+    }
+    return MediaStep{.drive = drive, .file = std::string(file)};
+}
+
 }  // namespace
 
 tl::expected<std::vector<KeyStep>, std::string> parse_key_script(std::string_view script) {
@@ -206,13 +228,16 @@ tl::expected<std::vector<KeyStep>, std::string> parse_key_script(std::string_vie
             return refuse(at, "'{' without '}'");
         }
         const std::string_view inside = script.substr(at + 1, close - at - 1);
-        constexpr std::string_view kWait = "WAIT ";
-        const bool is_wait = inside.size() > kWait.size() &&
-                             std::equal(kWait.begin(), kWait.end(), inside.begin(), [](char wanted, char have) {
-                                 return wanted == static_cast<char>(std::toupper(static_cast<unsigned char>(have)));
-                             });
-        if (is_wait) {
-            const std::optional<Nanoseconds> wait = wait_of(inside.substr(kWait.size()));
+        const auto insert = behind("INSERT", inside);
+        if (const auto text = insert ? insert : behind("EJECT", inside)) {
+            const std::optional<MediaStep> media = media_of(*text, insert.has_value());
+            if (!media) {
+                return refuse(
+                    at, fmt::format("{{{}}}: it is {{INSERT a FILE}} or {{EJECT a}}, with drive a, b or cd", inside));
+            }
+            steps.push_back({.media = *media});
+        } else if (const auto seconds = behind("WAIT", inside)) {
+            const std::optional<Nanoseconds> wait = wait_of(*seconds);
             if (!wait) {
                 return refuse(at, fmt::format("{{{}}}: wait takes seconds, 0 to 86400", inside));
             }

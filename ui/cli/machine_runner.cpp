@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "devices/board.h"
+#include "ui/cli/open_media.h"
 
 namespace vpc::cli {
 namespace {
@@ -203,6 +204,14 @@ void MachineRunner::look_at_screen(devices::Board& board) {
 void MachineRunner::type_keys(devices::Board& board, Nanoseconds now) {
     while (next_key_ < keys_.size() && now >= next_key_at_) {
         const KeyStep& step = keys_[next_key_];
+        if (changing_disk_) {
+            return;
+        }
+        if (!step.media.drive.empty()) {
+            changing_disk_ = true;
+            const std::scoped_lock guard(mutex_);
+            wanted_disk_ = step.media;
+        }
         if (step.key != devices::Key::None) {
             if (board.keyboard().room() < kLongestKeySequence) {
                 return;
@@ -212,6 +221,42 @@ void MachineRunner::type_keys(devices::Board& board, Nanoseconds now) {
         ++next_key_;
         next_key_at_ = now + step.wait;
     }
+}
+
+/// On the watching thread: opening a file may take its time.
+void MachineRunner::change_disk(devices::Board& board, const MediaStep& step) {
+    const bool disc = step.drive == "cd";
+    const unsigned floppy = step.drive == "b" ? 1 : 0;
+    const std::string what = step.file.empty() ? fmt::format("{{EJECT {}}}", step.drive) : "'" + step.file + "'";
+    const auto done = [this, &board, what](const std::string& problem) {
+        changing_disk_ = false;
+        if (!problem.empty()) {
+            fail(board, "--keys: " + what + " " + problem);
+        }
+    };
+    const std::optional<unsigned> place = board.cdrom_place();
+    if (disc && !place) {
+        return fail(board, "--keys: there is no CD-ROM drive");
+    }
+    if (step.file.empty()) {
+        return disc ? board.eject_disc(*place, done) : board.eject_floppy(floppy, done);
+    }
+    OpenedMedium medium = disc ? open_disc(step.file) : open_floppy(step.file, options_.undo);
+    if (!medium) {
+        return fail(board, "--keys: " + medium.error());
+    }
+    disc ? board.insert_disc(*place, std::move(*medium), done) : board.insert_floppy(floppy, std::move(*medium), done);
+}
+
+void MachineRunner::fail(devices::Board& board, const std::string& problem) {
+    {
+        const std::scoped_lock guard(mutex_);
+        if (outcome_) {
+            return;
+        }
+        outcome_ = Outcome{.status = kFailed, .reason = "failure", .problem = problem};
+    }
+    board.quit();
 }
 
 void MachineRunner::end(devices::Board& board, ExitStatus status, const char* reason) {
@@ -296,6 +341,14 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
         const Nanoseconds elapsed = VirtualClock::steady_host_time() - start;
         if (options_.time_limit > 0 && elapsed >= to_nanoseconds(options_.time_limit)) {
             end(board, kTimeLimit, "time limit");
+        }
+        std::optional<MediaStep> wanted;
+        {
+            const std::scoped_lock guard(mutex_);
+            wanted = std::exchange(wanted_disk_, std::nullopt);
+        }
+        if (wanted) {
+            change_disk(board, *wanted);
         }
         if (watches && !paused) {
             board.post([this, &board] {

@@ -62,6 +62,8 @@ class MachineRunner {
     void type_keys(devices::Board& board, Nanoseconds now);
     void run_board(devices::Board& board);
     void pause_or_resume(devices::Board& board);
+    void change_disk(devices::Board& board, const MediaStep& step);
+    void fail(devices::Board& board, const std::string& problem);
     void end(devices::Board& board, ExitStatus status, const char* reason);
 
     sigset_t previous_signals_;
@@ -84,7 +86,10 @@ class MachineRunner {
     std::size_t next_key_ = 0;
     Nanoseconds next_key_at_ = 0;
 
+    bool changing_disk_ = false;  // typing waits until it is done
+
     std::mutex mutex_;
+    std::optional<MediaStep> wanted_disk_;  // for the watching thread, which opens files
     std::condition_variable ended_;
     std::condition_variable resumed_;
     bool paused_ = false;             // by the user; Board::run has come back or will soon

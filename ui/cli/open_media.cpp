@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "devices/atapi_cdrom.h"
 #include "devices/floppy_format.h"
 #include "disk/undo_overlay.h"
 
@@ -44,6 +45,16 @@ OpenedMedium open_floppy(const std::string& file, bool undo) {
         if (format == nullptr) {
             return tl::unexpected(
                 fmt::format("'{}' {}", file, devices::floppy_problem(devices::FloppyDriveType::Mb1_44, sectors)));
+        }
+    }
+    return with_text(std::move(image));
+}
+
+OpenedMedium open_disc(const std::string& file) {
+    auto image = disk::open_image(file, disk::OpenMode::ReadOnly);
+    if (image) {
+        if (const std::string problem = devices::cd_problem((*image)->sectors()); !problem.empty()) {
+            return tl::unexpected(fmt::format("'{}' {}", file, problem));
         }
     }
     return with_text(std::move(image));

@@ -16,4 +16,7 @@ OpenedMedium open_hard_disk(const std::string& file, bool undo);
 /// disk, which is said in a line on stderr.
 OpenedMedium open_floppy(const std::string& file, bool undo);
 
+/// A CD image: whole sectors of 2048 bytes, opened for reading only.
+OpenedMedium open_disc(const std::string& file);
+
 }  // namespace vpc::cli

@@ -28,6 +28,23 @@ Problem open_disks(const RunOptions& options, devices::BoardConfiguration& confi
             configuration.disks[i] = std::move(*image);
         }
     }
+    // The CD-ROM drive's place: the secondary master unless a hard disk is there.
+    for (const std::size_t place : {2, 0, 1, 3}) {
+        if (!configuration.disks[place]) {
+            configuration.cdroms[place] = true;
+            if (!options.cdrom.empty()) {
+                auto disc = open_disc(options.cdrom);
+                if (!disc) {
+                    return disc.error();
+                }
+                configuration.discs[place] = std::move(*disc);
+            }
+            break;
+        }
+        if (place == 3 && !options.cdrom.empty()) {
+            return "--cdrom: four hard disks leave no place for a CD-ROM drive";
+        }
+    }
     for (std::size_t i = 0; i < options.floppies.size(); ++i) {
         auto image = open_floppy(options.floppies[i], options.undo);
         if (!image) {

@@ -42,6 +42,10 @@ void add_run_options(CLI::App& app, RunOptions& options) {
         ->type_name("IMAGE")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    app.add_option("--cdrom", options.cdrom,
+                   "CD image (.iso) in the CD-ROM drive, which is the secondary master, or the first place of an IDE "
+                   "cable without a hard disk (without an image it is there and empty)")
+        ->type_name("ISO");
     app.add_option("--boot", options.boot_order, "order in which drives are tried: a floppy, c hard disk, d CD-ROM")
         ->type_name("ORDER")
         ->capture_default_str()
@@ -68,9 +72,9 @@ void add_run_options(CLI::App& app, RunOptions& options) {
         ->type_name("REGEX");
     app.add_option("--until-screen", options.until_screen, "end with status 0 when a line of the text screen matches")
         ->type_name("REGEX");
-    app.add_option(
-           "--keys", options.keys,
-           "type this: characters, {ENTER}, {F1}, {CTRL+ALT+DEL}, {LEFT 1.5} (held for seconds), {WAIT 2} and so on")
+    app.add_option("--keys", options.keys,
+                   "type this: characters, {ENTER}, {F1}, {CTRL+ALT+DEL}, {LEFT 1.5} (held for seconds), {WAIT 2} and so "
+                   "on; {INSERT a FILE} and {EJECT a} change the disk in floppy drive a or b or the CD-ROM drive cd")
         ->type_name("KEYS");
     app.add_option("--screenshot", options.screenshot, "write the screen to this PNG file at the end")
         ->type_name("FILE");

@@ -15,6 +15,7 @@ struct RunOptions {
     std::uint64_t memory = 128;         ///< MiB
     std::array<std::string, 4> disks;   ///< hda to hdd; empty: none
     std::vector<std::string> floppies;  ///< in A and B; at most two
+    std::string cdrom;                  ///< in the CD-ROM drive; empty: none
     std::string boot_order = "acd";
     std::vector<std::string> serial;  ///< COM1, COM2
     std::string parallel;             ///< file:PATH
