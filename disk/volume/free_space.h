@@ -23,11 +23,11 @@ struct FreeSpaceReport {
 
 /// Calls `free_run(sector, count)` for every run of sectors that the file system on the disk says no file uses, in
 /// ascending order. Volumes it does not know, or whose own records may not be up to date (not cleanly unmounted,
-/// hibernated, a journal that waits to be replayed, copies that differ), are skipped and named in the result.
+/// a journal or log that waits to be replayed, as hibernated guests leave it), are skipped and named in the result.
 /// Sectors outside volumes are never handed out: boot loaders and volume managers keep data there.
 ///
 /// Known are master boot records with logical partitions, and disks that are one volume without a partition table;
-/// FAT12/16/32, NTFS, ext2/3/4. Whatever the disk holds, it needs a few MiB of memory at most. Fails only when the
+/// FAT12/16/32, NTFS, ext2/3/4. Whatever the disk holds, it needs less than 40 MiB of memory. Fails only when the
 /// disk cannot be read.
 Result<FreeSpaceReport> find_free_space(BlockDevice& disk,
                                         const std::function<void(std::uint64_t sector, std::uint64_t count)>& free_run);

@@ -4,6 +4,7 @@
 
 #include "core/cpu.h"
 #include "core/log.h"
+#include "ui/cli/disk_command.h"
 #include "ui/cli/exit_status.h"
 #include "ui/cli/run_command.h"
 #include "ui/cli/run_options.h"
@@ -47,6 +48,9 @@ int main(int argc, char** argv) {
         "Ends with status 0 when the guest switches itself off or an --until option matches, 1 on failure,\n"
         "2 on wrong usage, 124 at the time limit, 130 when interrupted by Ctrl-C.");
     add_run_options(*run, run_options);
+    Action action;
+    run->callback([&] { action = [&] { return run_machine(run_options); }; });
+    add_disk_command(app, action);
 
     try {
         app.parse(argc, argv);
@@ -56,5 +60,5 @@ int main(int argc, char** argv) {
         std::fprintf(stderr, "vpc: %s (see vpc --help)\n", error.what());
         return kUsage;
     }
-    return run_machine(run_options);
+    return action();
 }

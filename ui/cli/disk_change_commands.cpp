@@ -1,0 +1,92 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "disk/compact.h"
+#include "ui/cli/disk_command.h"
+#include "ui/cli/disk_size.h"
+#include "ui/cli/disk_task.h"
+
+namespace vpc::cli {
+namespace {
+
+struct CompactOptions {
+    std::string file;
+    disk::CompactOptions how;
+    bool json = false;
+    TaskOptions task;
+};
+
+nlohmann::ordered_json volume_json(const disk::VolumeReport& volume) {
+    return {{"start", volume.first_sector * disk::kSectorSize},
+            {"length", volume.sectors * disk::kSectorSize},
+            {"file_system", volume.file_system},
+            {"free", volume.free_sectors * disk::kSectorSize},
+            {"skipped", volume.skipped}};
+}
+
+void print_compaction(const disk::Compaction& compaction, bool json) {
+    if (json) {
+        nlohmann::ordered_json object = {{"size_before", compaction.size_before},
+                                         {"size_after", compaction.size_after},
+                                         {"volumes", nlohmann::ordered_json::array()}};
+        for (const disk::VolumeReport& volume : compaction.free_space.volumes) {
+            object["volumes"].push_back(volume_json(volume));
+        }
+        print_text(stdout, fmt::format("{}\n", object.dump()));
+        return;
+    }
+    for (const disk::VolumeReport& volume : compaction.free_space.volumes) {
+        print_text(
+            stdout,
+            fmt::format("volume at byte {}, {}: {}\n", volume.first_sector * disk::kSectorSize,
+                        volume.file_system.empty() ? size_text(volume.sectors * disk::kSectorSize) : volume.file_system,
+                        volume.skipped.empty() ? size_text(volume.free_sectors * disk::kSectorSize) + " free"
+                                               : "left as it is, because " + volume.skipped));
+    }
+    print_text(stdout, fmt::format("{} -> {}\n", size_text(compaction.size_before), size_text(compaction.size_after)));
+}
+
+ExitStatus compact_image(const CompactOptions& options) {
+    disk::Compaction compaction;
+    const ExitStatus status = run_task(fmt::format("Compacting {}", options.file), options.task,
+                                       [&](const disk::Operation& operation) -> disk::Status {
+                                           auto done = disk::compact(options.file, options.how, operation);
+                                           if (!done) {
+                                               return tl::unexpected<disk::Error>(done.error());
+                                           }
+                                           compaction = std::move(*done);
+                                           return {};
+                                       });
+    if (status == kDone && (options.json || options.task.progress != "json")) {
+        print_compaction(compaction, options.json);
+    }
+    return status;
+}
+
+void add_compact(CLI::App& disk, Action& action) {
+    auto options = std::make_shared<CompactOptions>();
+    CLI::App* compact = disk.add_subcommand("compact", "make an image's file smaller, in place");
+    compact->add_option("FILE", options->file, "dynamic VHD that nobody uses")->required();
+    compact->add_flag("--free-space", options->how.free_space,
+                      "also drop blocks that no file uses on FAT, NTFS and ext2/3/4 volumes, by their own records");
+    compact->add_flag("--json", options->json, "print the sizes before and after as one JSON object");
+    add_task_options(*compact, options->task);
+    compact->footer(
+        "Drops blocks that hold only zeros and closes the gaps. No file on the disk changes.\n"
+        "Examples: vpc disk compact xp.vhd\n"
+        "          vpc disk compact xp.vhd --free-space");
+    compact->callback([options, &action] { action = [options] { return compact_image(*options); }; });
+}
+
+}  // namespace
+
+void add_disk_change_commands(CLI::App& disk, Action& action) {
+    add_compact(disk, action);
+}
+
+}  // namespace vpc::cli
