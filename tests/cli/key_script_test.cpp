@@ -53,15 +53,6 @@ TEST(KeyScript, WaitsInSeconds) {
     EXPECT_EQ(steps->front().key, Key::None);
 }
 
-TEST(KeyScript, ChangesDisks) {
-    const auto steps = parse_key_script("{INSERT a my disk.img}{eject CD}{INSERT}");
-    ASSERT_TRUE(steps.has_value());
-    ASSERT_EQ(steps->size(), 4u);
-    EXPECT_EQ((*steps)[0].media, (MediaStep{.drive = "a", .file = "my disk.img"}));
-    EXPECT_EQ((*steps)[1].media, (MediaStep{.drive = "cd", .file = ""}));
-    EXPECT_EQ((*steps)[2].key, Key::Insert) << "the key of that name";
-}
-
 TEST(KeyScript, HoldsKeysForSeconds) {
     const auto steps = parse_key_script("{SHIFT+LEFT 1.5}");
     ASSERT_TRUE(steps.has_value());
@@ -71,6 +62,16 @@ TEST(KeyScript, HoldsKeysForSeconds) {
     EXPECT_LT((*steps)[0].wait, 100'000'000);
     EXPECT_EQ(moves("{LEFT 1}"), (Moves{{Key::Left, true}, {Key::Left, false}}));
     EXPECT_EQ(moves("{ }"), (Moves{{Key::Space, true}, {Key::Space, false}}));
+}
+
+TEST(KeyScript, ChangesDisks) {
+    const auto steps = parse_key_script("{INSERT a my disk.img}{eject CD}{INSERT}");
+    ASSERT_TRUE(steps.has_value());
+    ASSERT_EQ(steps->size(), 4u);
+    EXPECT_EQ((*steps)[0].media, (MediaStep{.drive = "a", .file = "my disk.img"}));
+    EXPECT_EQ((*steps)[1].media, (MediaStep{.drive = "cd", .file = ""}));
+    EXPECT_EQ((*steps)[2].key, Key::Insert) << "the key of that name";
+    EXPECT_EQ(moves("{INSERT 1}"), (Moves{{Key::Insert, true}, {Key::Insert, false}})) << "held";
 }
 
 TEST(KeyScript, EveryKeyOfTheUsKeyboardCanBeTyped) {
@@ -83,8 +84,8 @@ TEST(KeyScript, EveryKeyOfTheUsKeyboardCanBeTyped) {
 
 TEST(KeyScript, RefusesWhatItDoesNotKnowAndSaysWhere) {
     for (const char* script :
-         {"ab{NOKEY}", "{ENTER", "}", "{WAIT x}", "{WAIT -1}", "{}", "\xC3\xA4", "{CTRL+}", "{INSERT a}",
-          "{INSERT x f}", "{EJECT c}", "{EJECT a f}", "{LEFT x}", "{LEFT }", "{LEFT -1}"}) {
+         {"ab{NOKEY}", "{ENTER", "}", "{WAIT x}", "{WAIT -1}", "{}", "\xC3\xA4", "{CTRL+}", "{LEFT x}", "{LEFT }",
+          "{LEFT -1}", "{INSERT a}", "{INSERT x f}", "{EJECT c}", "{EJECT a f}"}) {
         const auto steps = parse_key_script(script);
         ASSERT_FALSE(steps.has_value()) << script;
         EXPECT_NE(steps.error().find("at character"), std::string::npos) << steps.error();

@@ -228,7 +228,10 @@ tl::expected<std::vector<KeyStep>, std::string> parse_key_script(std::string_vie
             return refuse(at, "'{' without '}'");
         }
         const std::string_view inside = script.substr(at + 1, close - at - 1);
-        const auto insert = behind("INSERT", inside);
+        auto insert = behind("INSERT", inside);
+        if (insert && wait_of(*insert)) {
+            insert.reset();  // the key of that name, held
+        }
         if (const auto text = insert ? insert : behind("EJECT", inside)) {
             const std::optional<MediaStep> media = media_of(*text, insert.has_value());
             if (!media) {

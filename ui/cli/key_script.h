@@ -27,9 +27,9 @@ struct KeyStep {
 };
 
 /// Parses what `--keys` takes: plain characters, typed as on a US keyboard (a newline is Enter); names in braces
-/// ({ENTER}, {F1}, {UP}); keys held together ({CTRL+ALT+DEL}, {SHIFT+a}), for a while if a number of seconds follows
-/// ({LEFT 1.5}); pauses ({WAIT 2}, seconds); changes of disks ({INSERT a FILE}, {EJECT cd}; drives a, b and cd; FILE
-/// has no closing brace in its name); {{} and {}} for
+/// ({ENTER}, {F1}, {UP}); keys held together ({CTRL+ALT+DEL}, {SHIFT+a}), for a while if a number
+/// of seconds follows ({LEFT 1.5}); pauses ({WAIT 2}, seconds); changes of disks ({INSERT a FILE},
+/// {EJECT cd}; drives a, b and cd; FILE has no closing brace in its name); {{} and {}} for
 /// the braces themselves. Names are not case-sensitive. The error says where and why.
 tl::expected<std::vector<KeyStep>, std::string> parse_key_script(std::string_view script);
 

@@ -74,8 +74,8 @@ void add_run_options(CLI::App& app, RunOptions& options) {
         ->type_name("REGEX");
     app.add_option(
            "--keys", options.keys,
-           "type this: characters, {ENTER}, {F1}, {CTRL+ALT+DEL}, {LEFT 1.5} (held for seconds), {WAIT 2} and so "
-           "on; {INSERT a FILE} and {EJECT a} change the disk in floppy drive a or b or the CD-ROM drive cd")
+           "type this: characters, {ENTER}, {F1}, {CTRL+ALT+DEL}, {LEFT 1.5} (held for seconds), {WAIT 2} and so on; "
+           "{INSERT a FILE} and {EJECT a} change the disk in floppy drive a or b or the CD-ROM drive cd")
         ->type_name("KEYS");
     app.add_option("--screenshot", options.screenshot, "write the screen to this PNG file at the end")
         ->type_name("FILE");
