@@ -31,9 +31,7 @@ class DiskCommand : public ::testing::Test {
         return shell("cd " + folder_.path().string() + " && " VPC_PROGRAM " disk " + arguments);
     }
 
-    Ran in_folder(const std::string& command) const {
-        return shell("cd " + folder_.path().string() + "; " + command);
-    }
+    Ran in_folder(const std::string& command) const { return shell("cd " + folder_.path().string() + "; " + command); }
 
     /// A raw disk of so many MiB: data in every fourth, of which nothing repeats, the rest a hole.
     std::string make_raw(std::uint64_t mebibytes) {
