@@ -218,9 +218,8 @@ Status create_image(const NewImage& image, const Operation& operation) {
         return status;
     }
     // Reserving room can take the host a while.
-    const Status written = meter.wait_for([&] { return write_contents((*file)->file(), image); });
-    if (!written) {
-        return written;
+    if (auto status = meter.wait_for([&] { return write_contents((*file)->file(), image); }); !status) {
+        return status;
     }
     if (auto status = meter.tick(); !status) {
         return status;
