@@ -189,7 +189,7 @@ TEST_F(DiskCommand, CtrlCCancelsCleanly) {
     // The signal comes when the first object of progress has. Shells have what runs in the background ignore it.
     const Ran ran = in_folder("env --default-signal=INT " VPC_PROGRAM
                               " disk convert disk.raw d.vhd --type dynamic --progress json >out & pid=$!; "
-                              "while [ ! -s out ]; do :; done; kill -INT $pid; wait $pid; echo status $?");
+                              "while [ ! -s out ] && kill -0 $pid; do :; done; kill -INT $pid; wait $pid; echo status $?");
     EXPECT_EQ(ran.output, "vpc: cancelled\nstatus 130\n");
     EXPECT_EQ(in_folder("ls -A").output, "disk.raw\nout\n") << "nothing half-made is left";
     EXPECT_EQ(std::filesystem::last_write_time(folder_ / "disk.raw"), before);
