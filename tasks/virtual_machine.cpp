@@ -194,8 +194,8 @@ Outcome VirtualMachine::start(TaskControl& control, bool restore) {
 }
 
 Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
-    // What took how long for a Linux guest of 256 MiB, in milliseconds: the disks are there at once, the board (its CPU
-    // engine above all) takes its time, and restoring depends on the memory.
+    // Estimates, in milliseconds: the disks are there at once, the board (its CPU engine above all) takes its time, and
+    // restoring depends on the memory.
     constexpr std::uint64_t kOpening = 2;
     constexpr std::uint64_t kMaking = 30;
     const std::uint64_t restoring = restore ? settings_.memory * 2 : 0;
