@@ -187,9 +187,10 @@ TEST_F(DiskCommand, CtrlCCancelsCleanly) {
     ASSERT_EQ(in_folder("head -c 256M /dev/urandom >disk.raw").status, 0);
     const auto before = std::filesystem::last_write_time(folder_ / "disk.raw");
     // The signal comes when the first object of progress has. Shells have what runs in the background ignore it.
-    const Ran ran = in_folder("env --default-signal=INT " VPC_PROGRAM
-                              " disk convert disk.raw d.vhd --type dynamic --progress json >out & pid=$!; "
-                              "while [ ! -s out ] && kill -0 $pid; do :; done; kill -INT $pid; wait $pid; echo status $?");
+    const Ran ran =
+        in_folder("env --default-signal=INT " VPC_PROGRAM
+                  " disk convert disk.raw d.vhd --type dynamic --progress json >out & pid=$!; "
+                  "while [ ! -s out ] && kill -0 $pid; do :; done; kill -INT $pid; wait $pid; echo status $?");
     EXPECT_EQ(ran.output, "vpc: cancelled\nstatus 130\n");
     EXPECT_EQ(in_folder("ls -A").output, "disk.raw\nout\n") << "nothing half-made is left";
     EXPECT_EQ(std::filesystem::last_write_time(folder_ / "disk.raw"), before);
