@@ -60,6 +60,8 @@ struct Originals {
     void (*cpu_loop_exit)(void*);
     void (*reset_request)(void*);
     void (*ltr)(void*, int);
+    bool (*restore_state)(void*, std::uintptr_t, bool);
+    void (*cmpxchg8b)(void*, std::uint64_t);
     void (*abort)();
     void (*assert_fail)(const char*, const char*, unsigned, const char*);
     Load<std::uint32_t>*ldub, *lduw, *ldl;
@@ -105,6 +107,8 @@ Originals resolve_originals() {
     resolve(all.cpu_loop_exit, "cpu_loop_exit_x86_64");
     resolve(all.reset_request, "qemu_system_reset_request");
     resolve(all.ltr, "helper_ltr_x86_64");
+    resolve(all.restore_state, "cpu_restore_state_x86_64");
+    resolve(all.cmpxchg8b, "helper_cmpxchg8b_unlocked_x86_64");
     resolve(all.abort, "abort");
     resolve(all.assert_fail, "__assert_fail");
     resolve(all.ldub, "cpu_ldub_mmuidx_ra_x86_64");
@@ -367,6 +371,7 @@ VPC_OVERRIDE void* tb_gen_code_x86_64(void* cpu, std::uint64_t pc, std::uint64_t
     if (current == nullptr || current->engine_env == nullptr) {
         return original.tb_gen_code(cpu, pc, cs_base, flags, cflags);
     }
+    current->engine_cpu = cpu;
     void* block = vpc::unicorn::translate(cpu, pc, cs_base, flags, cflags);
     for (const int instructions : {32, 1}) {
         if (block == nullptr) {
@@ -434,6 +439,15 @@ VPC_OVERRIDE void helper_ltr_x86_64(void* env, int selector) {
         vpc::unicorn::raise_general_protection(env, VPC_RETURN_ADDRESS);
     }
     return original.ltr(env, selector);
+}
+
+// CMPXCHG8B changes ZF alone. The engine works the other flags out of the last operation but one that set them, since
+// its translator does not tell the helper of the last one; it has that on record for faults at this instruction.
+VPC_OVERRIDE void helper_cmpxchg8b_unlocked_x86_64(void* env, std::uint64_t address) {
+    if (current != nullptr && current->engine_cpu != nullptr && original.restore_state != nullptr) {
+        original.restore_state(current->engine_cpu, VPC_RETURN_ADDRESS, false);
+    }
+    return original.cmpxchg8b(env, address);
 }
 
 // Whatever else the engine's helpers give up on ends the guest, not the host.

@@ -1,0 +1,47 @@
+// Instructions that the engine gets wrong and the overrides put right.
+#include <gtest/gtest.h>
+
+#include "guest.h"
+
+namespace vpc::test {
+namespace {
+
+/// ADD FFh + FFh sets SF, AF, CF and clears the others, CMPXCHG8B of the zeros at kData comes next; then PUSHFD.
+std::uint32_t flags_behind_compare_and_exchange(bool equal, bool locked) {
+    Guest guest;
+    guest.protected_mode();
+    guest.store32(kData, equal ? 0xFEu : 1u);
+    guest.code({
+        0x31, 0xD2, 0x6A, 0x02, 0x9D, 0xB8, 0xFF, 0x00, 0x00, 0x00,  // XOR EDX,EDX; PUSH 2; POPFD; MOV EAX,FFh
+        0x04, 0xFF, 0x90,                                            // ADD AL,FFh; NOP: EAX is FEh
+    });
+    guest.store(kCode + 12, {static_cast<std::uint8_t>(locked ? 0xF0 : 0x90)});
+    guest.store(kCode + 13, {0x0F, 0xC7, 0x0D, 0x00, 0xB0, 0x00, 0x00, 0x9C, 0xF4});  // CMPXCHG8B [B000h]; PUSHFD; HLT
+    EXPECT_EQ(guest.run(), CpuExit::Halted);
+    EXPECT_EQ(guest.reg(kEax), equal ? 0xFEu : 1u);
+    return guest.stacked32(0);
+}
+
+TEST(CpuInstructions, CompareAndExchange8BytesChangesNoFlagButZero) {
+    constexpr std::uint32_t kSignAuxiliaryCarry = 0x93;
+    constexpr std::uint32_t kZero = 0x40;
+    for (const bool locked : {false, true}) {
+        EXPECT_EQ(flags_behind_compare_and_exchange(false, locked), kSignAuxiliaryCarry);
+        EXPECT_EQ(flags_behind_compare_and_exchange(true, locked), kSignAuxiliaryCarry | kZero);
+    }
+}
+
+TEST(CpuInstructions, CompareAndExchange8BytesFaultsAtItself) {
+    Guest guest;
+    guest.protected_mode();
+    guest.paging();
+    guest.set_page_entry(kData, 0);
+    guest.code({0xB0, 0xFF, 0x04, 0xFF, 0x0F, 0xC7, 0x0D, 0x00, 0xB0, 0x00, 0x00, 0xF4});  // … CMPXCHG8B [B000h]
+    ASSERT_EQ(guest.run(), CpuExit::Halted);
+    EXPECT_EQ(guest.handler(), 14);
+    EXPECT_EQ(guest.stacked32(1), kCode + 4);
+    EXPECT_EQ(guest.stacked32(3) & 0xD5, 0x91u);  // SF, AF and CF of ADD FFh + FFh
+}
+
+}  // namespace
+}  // namespace vpc::test
