@@ -120,18 +120,18 @@ Result<std::unique_ptr<BlockDevice>> ChainOpener::open_parent(const std::filesys
         return tl::unexpected<Error>(candidates.error());
     }
     std::optional<Error> problem;
-    for (const std::filesystem::path& candidate : *candidates) {
+    for (const auto& [candidate, named] : *candidates) {
         const auto id = id_of(candidate);
         if (!id) {
-            problem = problem ? problem : id.error();
+            problem = problem || !named ? problem : id.error();
             continue;
         }
         std::error_code error;
-        const bool in_chain = std::any_of(links_.begin(), links_.end(), [&](const ChainLink& link) {
-            return std::filesystem::equivalent(link.path, candidate, error);
+        const bool in_chain = std::any_of(links_.begin(), links_.end(), [&, &path = candidate](const ChainLink& link) {
+            return std::filesystem::equivalent(link.path, path, error);
         });
         if (*id != header.parent_unique_id) {
-            if (!in_chain) {
+            if (named && !in_chain) {
                 problem =
                     Error{ErrorCode::ParentMismatch, child.name() + " belongs to a parent with the id " +
                                                          vhd::text_of_id(header.parent_unique_id) + ", but " +

@@ -32,16 +32,18 @@ std::string lower(std::string text) {
 
 class Candidates {
   public:
-    void add(const fs::path& path) {
+    void add(const fs::path& path, bool named = true) {
         std::error_code error;
-        if (fs::is_regular_file(path, error) && std::find(paths_.begin(), paths_.end(), path) == paths_.end()) {
-            paths_.push_back(path);
+        if (fs::is_regular_file(path, error) &&
+            std::none_of(files_.begin(), files_.end(),
+                         [&path](const ParentCandidate& file) { return file.path == path; })) {
+            files_.push_back({.path = path, .named = named});
         }
     }
-    std::vector<fs::path> take() { return std::move(paths_); }
+    std::vector<ParentCandidate> take() { return std::move(files_); }
 
   private:
-    std::vector<fs::path> paths_;
+    std::vector<ParentCandidate> files_;
 };
 
 /// The rules 1 to 4, for one path.
@@ -57,9 +59,9 @@ void add_paths(Candidates& candidates, const fs::path& folder, const vhd::Parent
 
 }  // namespace
 
-Result<std::vector<fs::path>> parent_candidates(File& child, const fs::path& child_path,
-                                                const vhd::DynamicHeader& header,
-                                                const std::vector<fs::path>& folders) {
+Result<std::vector<ParentCandidate>> parent_candidates(File& child, const fs::path& child_path,
+                                                       const vhd::DynamicHeader& header,
+                                                       const std::vector<fs::path>& folders) {
     const auto recorded = vhd::read_parent_paths(child, header);
     if (!recorded) {
         return tl::unexpected<Error>(recorded.error());
@@ -101,7 +103,7 @@ Result<std::vector<fs::path>> parent_candidates(File& child, const fs::path& chi
     }
     std::sort(images.begin(), images.end());  // not by chance
     for (const fs::path& image : images) {
-        candidates.add(image);
+        candidates.add(image, false);
     }
     return candidates.take();
 }

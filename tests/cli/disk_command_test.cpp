@@ -6,51 +6,19 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
 
-#include "tests/disk/temporary_folder.h"
-#include "tests/shell.h"
+#include "tests/cli/disk_command.h"
 #include "ui/cli/disk_size.h"
 
 namespace vpc::cli {
 namespace {
 
-using disk::testing::TemporaryFolder;
+using testing::DiskCommand;
 using vpc::testing::installed;
 using vpc::testing::Ran;
-using vpc::testing::shell;
-
-class DiskCommand : public ::testing::Test {
-  protected:
-    /// Runs `vpc disk ARGUMENTS` in the folder.
-    Ran vpc_disk(const std::string& arguments) const {
-        return shell("cd " + folder_.path().string() + " && " VPC_PROGRAM " disk " + arguments);
-    }
-
-    Ran in_folder(const std::string& command) const { return shell("cd " + folder_.path().string() + "; " + command); }
-
-    /// A raw disk of so many MiB: data in every fourth, of which nothing repeats, the rest a hole.
-    std::string make_raw(std::uint64_t mebibytes) {
-        std::mt19937_64 random(3);
-        std::ofstream raw(folder_ / "disk.raw", std::ios::binary);
-        std::vector<std::uint64_t> piece((1 << 20) / sizeof(std::uint64_t));
-        for (std::uint64_t i = 0; i < mebibytes; i += 4) {
-            std::generate(piece.begin(), piece.end(), std::ref(random));
-            raw.seekp(static_cast<std::streamoff>(i << 20));
-            raw.write(reinterpret_cast<const char*>(piece.data()), 1 << 20);
-        }
-        raw.close();
-        std::filesystem::resize_file(folder_ / "disk.raw", mebibytes << 20);
-        return "disk.raw";
-    }
-
-    std::vector<std::uint8_t> contents(const std::string& name) const { return TemporaryFolder::read(folder_ / name); }
-
-    TemporaryFolder folder_;
-};
 
 TEST(DiskSize, IsBytesOrANumberWithAUnit) {
     EXPECT_EQ(parse_size("512"), 512u);
@@ -83,7 +51,7 @@ TEST_F(DiskCommand, WrongUsageEndsWith2AndSaysWhatIsWrong) {
 TEST_F(DiskCommand, EveryCommandExplainsItselfWithAnExample) {
     const Ran all = vpc_disk("--help");
     EXPECT_EQ(all.status, 0);
-    for (const std::string command : {"compact", "compare", "convert", "map"}) {
+    for (const std::string command : {"compact", "compare", "convert", "create", "map", "merge", "merge-to"}) {
         EXPECT_NE(all.output.find("\n  " + command), std::string::npos) << command;
         const Ran help = vpc_disk(command + " --help");
         EXPECT_EQ(help.status, 0);

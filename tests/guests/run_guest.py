@@ -19,6 +19,8 @@ import time
 import zlib
 
 SECTOR = 512
+DIFFERENCING = 4  # the type in a VHD's footer
+UNALLOCATED = 0xFFFFFFFF
 SKIPPED = 77
 KNOWN_KEYS = {"description", "extends", "cases", "labels", "cost", "disk", "memory", "arguments", "keys", "time_limit", "exit",
               "serial", "screen", "forbidden", "stderr", "stderr_lines", "seconds", "cpu_seconds", "rss_mib",
@@ -77,7 +79,7 @@ def add_kernel_options(image, words):
                    env=environment)
 
 
-def prepare_disk(disk, guests, work):
+def prepare_disk(disk, vpc, guests, work):
     """Makes the run's own image below `work` and returns its path."""
     kind = disk.get("kind", "copy")
     path = work / disk.get("image", "disk.img")
@@ -101,6 +103,9 @@ def prepare_disk(disk, guests, work):
         subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", f"subformat={disk['convert']}", raw,
                         path], check=True)
         raw.unlink()
+    for number in range(disk.get("children", 0)):
+        parent, path = path, work / f"child-{number + 1}.vhd"
+        subprocess.run([vpc, "disk", "create", "--type", "differencing", "--parent", parent, path], check=True)
     if "truncate_to" in disk:
         os.truncate(path, disk["truncate_to"])
     if "permissions" in disk:
@@ -108,11 +113,50 @@ def prepare_disk(disk, guests, work):
     return path
 
 
+def vhd_kind(data):
+    return struct.unpack_from(">I", data, len(data) - SECTOR + 60)[0]
+
+
+def vhd_blocks(data):
+    """Table offset, table entries, bytes of a bitmap and bytes of data per block of a dynamic or differencing VHD."""
+    header_at, = struct.unpack_from(">Q", data, len(data) - SECTOR + 16)
+    table_at, = struct.unpack_from(">Q", data, header_at + 16)
+    count, block_size = struct.unpack_from(">II", data, header_at + 28)
+    bitmap_size = -(-block_size // SECTOR // 8 // SECTOR) * SECTOR
+    return table_at, struct.unpack_from(f">{count}I", data, table_at), bitmap_size, block_size
+
+
+def recorded_parent(data):
+    header_at, = struct.unpack_from(">Q", data, len(data) - SECTOR + 16)
+    return data[header_at + 64:header_at + 576].decode("utf-16-be").split("\0")[0]
+
+
+def lay_over(child, raw):
+    """Puts the sectors that a differencing VHD holds over its parent's disk. No independent program reads these."""
+    _, entries, bitmap_size, block_size = vhd_blocks(child)
+    child = memoryview(child)
+    with open(raw, "r+b") as disk:
+        for block, entry in enumerate(entries):
+            if entry == UNALLOCATED:
+                continue
+            at = entry * SECTOR
+            for sector in range(block_size // SECTOR):
+                if child[at + sector // 8] & 0x80 >> sector % 8:
+                    disk.seek(block * block_size + sector * SECTOR)
+                    disk.write(child[at + bitmap_size + sector * SECTOR:][:SECTOR])
+
+
 def as_raw(path, work):
     """The disk's contents as the guest sees them, read by an independent program when it is a VHD."""
     if path.suffix != ".vhd":
         return path
     raw = work / (path.name + ".raw")
+    data = path.read_bytes()
+    if vhd_kind(data) == DIFFERENCING:
+        parent = path.parent / recorded_parent(data)
+        subprocess.run(["cp", "--sparse=always", as_raw(parent, work), raw], check=True)
+        lay_over(data, raw)
+        return raw
     subprocess.run(["qemu-img", "convert", "-f", "vpc", "-O", "raw", path, raw], check=True)
     return raw
 
@@ -136,7 +180,7 @@ def differing_sectors(one, other):
 
 
 def check_vhd(path):
-    """Structure of a fixed or dynamic VHD: checksums, the footer's copy, blocks within the file and disjoint."""
+    """Structure of a VHD: checksums, the footer's copy, blocks within the file and disjoint."""
     data = path.read_bytes()
 
     def sum_is_right(block, offset):
@@ -147,21 +191,18 @@ def check_vhd(path):
     footer = data[-SECTOR:]
     if footer[:8] != b"conectix" or not sum_is_right(footer, 64):
         raise Failure("the VHD's footer is damaged")
-    kind, = struct.unpack_from(">I", footer, 60)
+    kind = vhd_kind(data)
     if kind == 2:
         return
-    if kind != 3 or data[:SECTOR] != footer:
+    if kind not in (3, DIFFERENCING) or data[:SECTOR] != footer:
         raise Failure("the VHD's footer and its copy at the start differ, or its type is wrong")
     header_at, = struct.unpack_from(">Q", footer, 16)
     header = data[header_at:header_at + 1024]
     if header[:8] != b"cxsparse" or not sum_is_right(header, 36):
         raise Failure("the VHD's dynamic header is damaged")
-    table_at, = struct.unpack_from(">Q", header, 16)
-    entries, block_size = struct.unpack_from(">II", header, 28)
-    bitmap_size = -(-block_size // SECTOR // 8 // SECTOR) * SECTOR
-    metadata_end = max(header_at + 1024, table_at + entries * 4)
-    blocks = sorted(entry * SECTOR for entry in struct.unpack_from(f">{entries}I", data, table_at)
-                    if entry != 0xFFFFFFFF)
+    table_at, entries, bitmap_size, block_size = vhd_blocks(data)
+    metadata_end = max(header_at + 1024, table_at + len(entries) * 4)
+    blocks = sorted(entry * SECTOR for entry in entries if entry != UNALLOCATED)
     ends = [metadata_end] + [start + bitmap_size + block_size for start in blocks]
     for start, previous_end in zip(blocks, ends):
         if start < previous_end:
@@ -170,14 +211,25 @@ def check_vhd(path):
         raise Failure("the VHD's last block runs into the footer")
 
 
-def check_disk(check, path, pristine, guests, work):
-    """One of the checks under "after"; `pristine` is a copy of the image from before the run."""
+def digest_of(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_disk(check, path, pristine, parents, guests, work):
+    """One of the checks under "after"; `pristine` is a copy of the image from before the run, `parents` has the
+    digests of what its parents were then."""
     kind = check["check"]
     if kind == "vhd":
         check_vhd(path)
     elif kind == "unchanged":
         if differing_sectors(path, pristine) is not None:
             raise Failure("the image was to stay as it was, and changed")
+    elif kind == "parents_unchanged":
+        if not parents:
+            raise Failure("the image has no parents")
+        for parent, digest in parents.items():
+            if digest_of(parent) != digest:
+                raise Failure(f"{parent.name} is a parent, and changed")
     elif kind == "changed_only":
         span = differing_sectors(as_raw(path, work), as_raw(pristine, work))
         allowed = check["sectors"]
@@ -319,7 +371,7 @@ def run_vpc(run, vpc, path, work):
     return process.returncode, seconds, usage, *texts
 
 
-def check_run(run, result, path, pristine, guests, work):
+def check_run(run, result, path, pristine, parents, guests, work):
     status, seconds, usage, serial, screen, errors = result
     if status != run.get("exit", 0):
         raise Failure(f"exit status {status} instead of {run.get('exit', 0)}")
@@ -339,7 +391,7 @@ def check_run(run, result, path, pristine, guests, work):
     if "picture" in run:
         check_picture(run["picture"], work / "screen.png")
     for check in run.get("after", []):
-        check_disk(check, path, pristine, guests, work)
+        check_disk(check, path, pristine, parents, guests, work)
 
 
 def run_case(run, vpc, guests, work):
@@ -355,15 +407,16 @@ def run_case(run, vpc, guests, work):
                 return True
         else:
             run = dict(run, as_nobody=False)
-    path = prepare_disk(run["disk"], guests, work) if "disk" in run else None
-    pristine = None
+    path = prepare_disk(run["disk"], vpc, guests, work) if "disk" in run else None
+    pristine, parents = None, {}
     if "after" in run:
+        parents = {image: digest_of(image) for image in work.glob("*.vhd") if image != path}
         pristine = work / f"pristine{path.suffix}"
         subprocess.run(["cp", "--reflink=auto", "--sparse=always", path, pristine], check=True)
     result = None
     try:
         result = run_vpc(run, vpc, path, work)
-        check_run(run, result, path, pristine, guests, work)
+        check_run(run, result, path, pristine, parents, guests, work)
     except Failure as failure:
         print(f"FAILED: {run.get('description', '')}: {failure}")
         for name in ("serial.txt", "stdout.txt", "stderr.txt"):

@@ -7,14 +7,16 @@
 #include <utility>
 
 #include "disk/compact.h"
+#include "disk/merge.h"
 #include "ui/cli/disk_command.h"
+#include "ui/cli/disk_options.h"
 #include "ui/cli/disk_size.h"
 #include "ui/cli/disk_task.h"
 
 namespace vpc::cli {
 namespace {
 
-struct CompactOptions {
+struct CompactCommand {
     std::string file;
     disk::CompactOptions how;
     bool json = false;
@@ -51,7 +53,7 @@ void print_compaction(const disk::Compaction& compaction, bool json) {
     print_text(stdout, fmt::format("{} -> {}\n", size_text(compaction.size_before), size_text(compaction.size_after)));
 }
 
-ExitStatus compact_image(const CompactOptions& options) {
+ExitStatus compact_image(const CompactCommand& options) {
     disk::Compaction compaction;
     const ExitStatus status = run_task(fmt::format("Compacting {}", options.file), options.task,
                                        [&](const disk::Operation& operation) -> disk::Status {
@@ -69,24 +71,57 @@ ExitStatus compact_image(const CompactOptions& options) {
 }
 
 void add_compact(CLI::App& disk, Action& action) {
-    auto options = std::make_shared<CompactOptions>();
+    auto options = std::make_shared<CompactCommand>();
     CLI::App* compact = disk.add_subcommand("compact", "make an image's file smaller, in place");
-    compact->add_option("FILE", options->file, "dynamic VHD that nobody uses")->required();
+    compact->add_option("FILE", options->file, "dynamic or differencing VHD that nobody uses")->required();
     compact->add_flag("--free-space", options->how.free_space,
                       "also drop blocks that no file uses on FAT, NTFS and ext2/3/4 volumes, by their own records");
     compact->add_flag("--json", options->json, "print the sizes before and after as one JSON object");
+    add_parent_folders(*compact, options->how.parent_folders);
     add_task_options(*compact, options->task);
     compact->footer(
-        "Drops blocks that hold only zeros and closes the gaps. No file on the disk changes.\n"
+        "Drops blocks that hold only zeros, or in a differencing image only what its parent holds, and closes the\n"
+        "gaps. No file on the disk changes.\n"
         "Examples: vpc disk compact xp.vhd\n"
         "          vpc disk compact xp.vhd --free-space");
     compact->callback([options, &action] { action = [options] { return compact_image(*options); }; });
+}
+
+struct MergeCommand {
+    std::string child;
+    disk::MergeOptions how;
+    TaskOptions task;
+};
+
+void add_merge(CLI::App& disk, Action& action) {
+    auto options = std::make_shared<MergeCommand>();
+    CLI::App* merge = disk.add_subcommand("merge", "write what a differencing image holds into its parent");
+    merge->add_option("CHILD", options->child, "differencing VHD that nobody uses")->required();
+    merge->add_flag("--all", options->how.all, "merge it and all its parents into the root of the chain");
+    merge->add_flag("--keep", options->how.keep_children, "do not delete the files of the merged images");
+    merge->add_flag("--force", options->how.allow_other_children,
+                    "go on although other images have the same parent, which will hold nonsense afterwards");
+    add_parent_folders(*merge, options->how.parent_folders);
+    add_task_options(*merge, options->task);
+    merge->footer(
+        "Interrupted, it can be repeated: until then the child still holds its disk, the parent alone a mixture.\n"
+        "At the end the child's file, which is of no use any more, is deleted.\n"
+        "Examples: vpc disk merge snapshot.vhd\n"
+        "          vpc disk merge snapshot.vhd --all");
+    merge->callback([options, &action] {
+        action = [options] {
+            return run_task(
+                fmt::format("Merging {}", options->child), options->task,
+                [&](const disk::Operation& operation) { return disk::merge(options->child, options->how, operation); });
+        };
+    });
 }
 
 }  // namespace
 
 void add_disk_change_commands(CLI::App& disk, Action& action) {
     add_compact(disk, action);
+    add_merge(disk, action);
 }
 
 }  // namespace vpc::cli
