@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "disk/block_device.h"
+#include "tasks/start_task.h"
 
 namespace vpc::tasks {
 namespace {
@@ -128,23 +129,17 @@ void VirtualMachine::leave_ended() {
 
 HResult VirtualMachine::start_task(TaskKind kind, bool cancelable, VMVMState before, std::shared_ptr<IVMTask>& task,
                                    TaskWork work) {
-    try {
-        task = worker_.start({.kind = kind,
-                              .subject = settings_.name,
-                              .cancelable = cancelable,
-                              .begins_always = true,
-                              .language = settings_.language},
-                             std::move(work));
-    } catch (const std::exception&) {
+    const HResult started = tasks::start_task(worker_, tasks_,
+                                              {.kind = kind,
+                                               .subject = settings_.name,
+                                               .cancelable = cancelable,
+                                               .begins_always = true,
+                                               .language = settings_.language},
+                                              std::move(work), task);
+    if (started != HResult::S_OK) {
         release(before);
-        return HResult::VM_E_OUT_OF_RESOURCE;
     }
-    if (!task) {
-        release(before);
-        return HResult::VM_E_APP_SHUTTING_DOWN;
-    }
-    tasks_.add(task);
-    return HResult::S_OK;
+    return started;
 }
 
 VMVMState VirtualMachine::State() const {

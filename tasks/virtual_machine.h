@@ -53,23 +53,25 @@ struct MachineSettings {
 ///
 /// What its tasks do, beyond what Virtual PC documents:
 ///
-/// | Method  | Valid in        | Progress                           | Cancellable until        | A cancel leaves |
-/// |---------|-----------------|------------------------------------|--------------------------|-----------------------|
-/// | Startup | TurnedOff       | disks opened, board made           | the guest runs           | TurnedOff | | Startup
-/// | Saved           | bytes of RAM restored              | the guest runs           | Saved, file untouched | | Save
-/// | Running, Paused | bytes of RAM written that are not 0| the disks are closed     | Running or Paused     | |
-/// TurnOff | Running, Paused | states passed                      | never                    |                       |
-/// | Reset   | Running, Paused | states passed                      | never                    | |
+// clang-format off
+/// | Method  | Valid in        | Progress                      | Cancellable until    | A cancel leaves       |
+/// |---------|-----------------|-------------------------------|----------------------|-----------------------|
+/// | Startup | TurnedOff       | disks opened, board made      | the guest runs       | TurnedOff             |
+/// | Startup | Saved           | bytes of RAM restored         | the guest runs       | Saved, file untouched |
+/// | Save    | Running, Paused | bytes written that are not 0  | the disks are closed | Running or Paused     |
+/// | TurnOff | Running, Paused | states passed                 | never                |                       |
+/// | Reset   | Running, Paused | states passed                 | never                |                       |
 ///
-/// | Method  | Errors at once                       | Errors through the task                                         |
-/// |---------|--------------------------------------|-----------------------------------------------------------------|
-/// | Startup | VM_E_VM_RUNNING                      | those of opening disks; VM_E_OUT_OF_RESOURCE (no board);        |
-/// |         |                                      | VM_E_PREF_SAVED_STATE_BAD_VERSION with IncompatibleSavedState-  |
-/// |         |                                      | Error (the state does not fit, is damaged, or its disks changed)|
-/// | Save    | VM_E_VM_NOT_RUNNING                  | those of writing a file: the machine runs on. After the point   |
-/// |         |                                      | of no return: TurnedOff, the old file (if any) untouched        |
-/// | TurnOff | VM_E_VM_NOT_RUNNING                  |                                                                 |
-/// | Reset   | VM_E_VM_NOT_RUNNING                  | VM_E_VM_NOT_RUNNING: the guest switched itself off meanwhile    |
+/// | Method  | Errors at once       | Errors through the task                                                  |
+/// |---------|----------------------|--------------------------------------------------------------------------|
+/// | Startup | VM_E_VM_RUNNING      | those of opening disks; VM_E_OUT_OF_RESOURCE (no board);                 |
+/// |         |                      | VM_E_PREF_SAVED_STATE_BAD_VERSION with IncompatibleSavedStateError (the  |
+/// |         |                      | state does not fit, is damaged, or its disks changed)                    |
+/// | Save    | VM_E_VM_NOT_RUNNING  | those of writing a file: the machine runs on. After the point of no      |
+/// |         |                      | return: TurnedOff, the old file (if any) untouched                       |
+/// | TurnOff | VM_E_VM_NOT_RUNNING  |                                                                          |
+/// | Reset   | VM_E_VM_NOT_RUNNING  | VM_E_VM_NOT_RUNNING: the guest switched itself off meanwhile             |
+// clang-format on
 ///
 /// All of them: VM_E_APP_SHUTTING_DOWN. A method called while another one's task works on the machine is in the wrong
 /// state. Events come in the order that Virtual Server publishes, Save ending with Saved; a Reset passes TurningOff,
