@@ -1,5 +1,6 @@
 #include "tasks/virtual_pc.h"
 
+#include <algorithm>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -39,13 +40,14 @@ class MissingFolders {
              each = each.parent_path()) {
             missing.push_back(each);
         }
-        for (auto each = missing.rbegin(); each != missing.rend(); ++each) {
-            if (std::filesystem::create_directory(*each, error)) {
-                made_.push_back(*each);
+        std::reverse(missing.begin(), missing.end());
+        for (const std::filesystem::path& each : missing) {
+            if (std::filesystem::create_directory(each, error)) {
+                made_.push_back(each);
             } else if (error) {
                 const bool denied = error == std::errc::permission_denied || error == std::errc::read_only_file_system;
                 return disk::fail(denied ? disk::ErrorCode::AccessDenied : disk::ErrorCode::IoError,
-                                  "cannot make the folder '" + each->string() + "': " + error.message());
+                                  "cannot make the folder '" + each.string() + "': " + error.message());
             }
         }
         return {};
@@ -56,8 +58,8 @@ class MissingFolders {
     MissingFolders& operator=(const MissingFolders&) = delete;
     ~MissingFolders() {
         std::error_code ignored;
-        for (auto each = made_.rbegin(); each != made_.rend(); ++each) {
-            std::filesystem::remove(*each, ignored);  // empty ones only
+        for (; !made_.empty(); made_.pop_back()) {
+            std::filesystem::remove(made_.back(), ignored);  // empty ones only
         }
     }
 
