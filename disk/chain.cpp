@@ -92,7 +92,8 @@ Result<std::unique_ptr<BlockDevice>> ChainOpener::open_link(const std::filesyste
                                  link.unique_id = footer.unique_id;
                                  link.parent_id = header.parent_unique_id;
                                  auto parent = open_parent(path, child, header);
-                                 if (!parent) {
+                                 // What is missing may be a parent of the parent: that one knows.
+                                 if (!parent && !links_.back().parent_problem) {
                                      links_.resize(index + 1);
                                      links_[index].parent_problem = parent.error();
                                  }

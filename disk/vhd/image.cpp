@@ -4,10 +4,11 @@
 
 namespace vpc::disk::vhd {
 
-Geometry Image::geometry() const {
-    const Geometry& stored = footer().disk_geometry;
+Geometry geometry_of(const Footer& footer) {
+    const Geometry& stored = footer.disk_geometry;
+    const std::uint64_t sectors = footer.current_size / kSectorSize;
     const std::uint64_t reached = sectors_in(stored);
-    return reached > 0 && reached <= sectors() ? stored : geometry_for(sectors());
+    return reached > 0 && reached <= sectors ? stored : geometry_for(sectors);
 }
 
 }  // namespace vpc::disk::vhd

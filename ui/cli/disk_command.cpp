@@ -14,6 +14,7 @@ void add_disk_command(CLI::App& app, Action& action) {
     add_disk_show_commands(*disk, action);
     add_disk_copy_commands(*disk, action);
     add_disk_change_commands(*disk, action);
+    add_disk_care_commands(*disk, action);
 }
 
 }  // namespace vpc::cli

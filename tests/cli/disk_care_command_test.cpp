@@ -1,0 +1,98 @@
+// `vpc disk info`, `check`, `resize` and `set-parent` as people's scripts see them.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "disk/create.h"
+#include "disk/log.h"
+#include "tests/disk/temporary_folder.h"
+#include "tests/shell.h"
+
+namespace vpc::cli {
+namespace {
+
+using disk::ImageType;
+using disk::testing::TemporaryFolder;
+using vpc::testing::Ran;
+using vpc::testing::shell;
+
+constexpr std::uint64_t kMiB = std::uint64_t{1} << 20;
+
+class DiskCare : public ::testing::Test {
+  protected:
+    Ran vpc_disk(const std::string& arguments) const {
+        return shell("cd " + folder_.path().string() + " && " VPC_PROGRAM " disk " + arguments);
+    }
+    nlohmann::json json_of(const std::string& arguments, int status = 0) const {
+        const Ran ran = vpc_disk(arguments + " --json");
+        EXPECT_EQ(ran.status, status) << ran.output;
+        return nlohmann::json::parse(ran.output, nullptr, false);
+    }
+    /// One line on stderr that names the file.
+    void expect_error(const std::string& arguments, const std::string& text) const {
+        const Ran ran = vpc_disk(arguments);
+        EXPECT_EQ(ran.status, 1) << arguments;
+        EXPECT_EQ(ran.output.rfind("vpc: ", 0), 0u) << ran.output;
+        EXPECT_NE(ran.output.find(text), std::string::npos) << ran.output;
+        EXPECT_EQ(std::count(ran.output.begin(), ran.output.end(), '\n'), 1) << ran.output;
+    }
+    void create(const std::string& name, ImageType type, std::uint64_t size, const std::string& parent = "") const {
+        disk::NewImage image = {.file = folder_ / name, .type = type, .size = size};
+        if (!parent.empty()) {
+            image.parent = folder_ / parent;
+        }
+        const auto status = disk::create_image(image, {});
+        ASSERT_TRUE(status.has_value()) << status.error().message;
+    }
+
+    TemporaryFolder folder_;
+};
+
+TEST_F(DiskCare, InfoShowsWhatAnImageIs) {
+    create("root.vhd", ImageType::Dynamic, 64 * kMiB);
+    create("leaf.vhd", ImageType::Differencing, 0, "root.vhd");
+    const auto info = json_of("info leaf.vhd");
+    EXPECT_EQ(info["file"], "leaf.vhd");
+    EXPECT_EQ(info["format"], "vhd");
+    EXPECT_EQ(info["type"], "differencing");
+    EXPECT_EQ(info["virtual_size"], 64 * kMiB);
+    EXPECT_EQ(info["file_size"], std::filesystem::file_size(folder_ / "leaf.vhd"));
+    EXPECT_EQ(info["block_size"], 2 * kMiB);
+    EXPECT_EQ(info["blocks"], 32);
+    EXPECT_EQ(info["blocks_allocated"], 0);
+    EXPECT_EQ(info["geometry"]["sectors_per_track"], 17);
+    EXPECT_EQ(info["creator"]["application"], "win");
+    EXPECT_EQ(info["saved_state"], false);
+    ASSERT_EQ(info["parents"].size(), 1u);
+    EXPECT_EQ(info["parents"][0]["matches"], true);
+    EXPECT_EQ(info["parents"][0]["unique_id"], json_of("info root.vhd")["unique_id"]);
+
+    const Ran text = vpc_disk("info leaf.vhd");
+    EXPECT_EQ(text.status, 0);
+    EXPECT_NE(text.output.find("64.0 MiB (67108864 bytes)"), std::string::npos) << text.output;
+    EXPECT_NE(text.output.find("VHD, differencing"), std::string::npos) << text.output;
+}
+
+TEST_F(DiskCare, InfoShowsThatAParentIsMissing) {
+    create("root.vhd", ImageType::Fixed, 4 * kMiB);
+    create("leaf.vhd", ImageType::Differencing, 0, "root.vhd");
+    std::filesystem::remove(folder_ / "root.vhd");
+    const auto info = json_of("info leaf.vhd");
+    ASSERT_EQ(info["parents"].size(), 1u);
+    EXPECT_EQ(info["parents"][0]["file"], "root.vhd");
+    EXPECT_EQ(info["parents"][0]["matches"], false);
+    EXPECT_NE(info["parents"][0]["problem"].get<std::string>().find("is missing"), std::string::npos);
+    EXPECT_NE(vpc_disk("info leaf.vhd").output.find("parent:           missing: "), std::string::npos);
+}
+
+TEST_F(DiskCare, InfoOfNoImageIsAnError) {
+    folder_.write("empty.vhd", {});
+    expect_error("info missing.vhd", "'missing.vhd'");
+    expect_error("info empty.vhd", "'empty.vhd' is empty");
+    EXPECT_EQ(vpc_disk("info").status, 2);
+}
+
+}  // namespace
+}  // namespace vpc::cli

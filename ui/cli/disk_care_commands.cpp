@@ -1,0 +1,183 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <ctime>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "disk/image_info.h"
+#include "disk/vhd/footer_search.h"
+#include "ui/cli/disk_command.h"
+#include "ui/cli/disk_size.h"
+#include "ui/cli/disk_task.h"
+
+namespace vpc::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+/// File names need not be UTF-8.
+void print_json(const Json& object) {
+    print_text(stdout, fmt::format("{}\n", object.dump(-1, ' ', false, Json::error_handler_t::replace)));
+}
+
+struct InfoOptions {
+    std::string file;
+    bool json = false;
+};
+
+const char* type_name(disk::ImageType type) {
+    switch (type) {
+        case disk::ImageType::Fixed:
+            return "fixed";
+        case disk::ImageType::Dynamic:
+            return "dynamic";
+        case disk::ImageType::Differencing:
+            return "differencing";
+        case disk::ImageType::Raw:
+            break;
+    }
+    return "raw";
+}
+
+/// "2026-11-25T19:00:00Z".
+std::string time_text(std::uint32_t time_stamp) {
+    const std::time_t seconds = disk::vhd::time_to_unix(time_stamp);
+    std::tm parts = {};
+    std::array<char, 32> text = {};
+    ::gmtime_r(&seconds, &parts);
+    const std::size_t length = std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return {text.data(), length};
+}
+
+std::string version_text(std::uint32_t version) {
+    return fmt::format("{}.{}", version >> 16, version & 0xFFFF);
+}
+
+Json parents_json(const disk::ImageInfo& info) {
+    Json parents = Json::array();
+    for (const disk::ChainLink& link : info.parents) {
+        parents.push_back({{"file", link.path.string()},
+                           {"type", type_name(link.type)},
+                           {"virtual_size", link.size},
+                           {"unique_id", disk::vhd::text_of_id(link.unique_id)},
+                           {"matches", true},
+                           {"changed", link.changed_since_child_was_made},
+                           {"problem", nullptr}});
+    }
+    if (info.missing_parent) {
+        parents.push_back({{"file", info.missing_parent->name},
+                           {"type", nullptr},
+                           {"virtual_size", nullptr},
+                           {"unique_id", disk::vhd::text_of_id(info.missing_parent->unique_id)},
+                           {"matches", false},
+                           {"changed", nullptr},
+                           {"problem", info.missing_parent->problem.message}});
+    }
+    return parents;
+}
+
+Json info_json(const disk::ImageInfo& info) {
+    Json object = {{"file", info.file.string()},
+                   {"format", info.footer ? "vhd" : "raw"},
+                   {"type", type_name(info.type)},
+                   {"virtual_size", info.virtual_size},
+                   {"file_size", info.file_size},
+                   {"stored_size", info.stored_size},
+                   {"geometry",
+                    {{"cylinders", info.geometry.cylinders},
+                     {"heads", info.geometry.heads},
+                     {"sectors_per_track", info.geometry.sectors_per_track}}},
+                   {"block_size", nullptr},
+                   {"blocks", nullptr},
+                   {"blocks_allocated", nullptr},
+                   {"unique_id", nullptr},
+                   {"creator", nullptr},
+                   {"created", nullptr},
+                   {"saved_state", false},
+                   {"parents", parents_json(info)}};
+    if (info.blocks) {
+        object["block_size"] = info.blocks->block_size;
+        object["blocks"] = info.blocks->blocks;
+        object["blocks_allocated"] = info.blocks->allocated;
+    }
+    if (info.footer) {
+        object["unique_id"] = disk::vhd::text_of_id(info.footer->unique_id);
+        object["creator"] = {{"application", disk::text_of(info.footer->creator_application)},
+                             {"version", version_text(info.footer->creator_version)},
+                             {"host_os", disk::text_of(info.footer->creator_host_os)}};
+        object["created"] = time_text(info.footer->time_stamp);
+        object["saved_state"] = info.footer->saved_state != 0;
+    }
+    return object;
+}
+
+std::string info_text(const disk::ImageInfo& info) {
+    std::string text;
+    const auto line = [&text](const char* name, const std::string& value) {
+        text += fmt::format("{:<18}{}\n", name, value);
+    };
+    line("image:", info.file.string());
+    line("format:", info.footer ? fmt::format("VHD, {}", type_name(info.type)) : "raw");
+    line("virtual size:", fmt::format("{} ({} bytes)", size_text(info.virtual_size), info.virtual_size));
+    line("file size:", fmt::format("{} ({} bytes), {} on the host's disk", size_text(info.file_size), info.file_size,
+                                   size_text(info.stored_size)));
+    line("geometry:", fmt::format("{} cylinders, {} heads, {} sectors", info.geometry.cylinders, info.geometry.heads,
+                                  info.geometry.sectors_per_track));
+    if (info.blocks) {
+        line("blocks:", fmt::format("{} of {} allocated, {} each", info.blocks->allocated, info.blocks->blocks,
+                                    size_text(info.blocks->block_size)));
+    }
+    if (info.footer) {
+        line("unique id:", disk::vhd::text_of_id(info.footer->unique_id));
+        line("creator:", fmt::format("'{}' version {} on '{}', {}", disk::text_of(info.footer->creator_application),
+                                     version_text(info.footer->creator_version),
+                                     disk::text_of(info.footer->creator_host_os), time_text(info.footer->time_stamp)));
+        if (info.footer->saved_state != 0) {
+            line("state:", "belongs to a machine in saved state");
+        }
+    }
+    for (const disk::ChainLink& link : info.parents) {
+        line("parent:", fmt::format("{} ({}), {}", link.path.string(), type_name(link.type),
+                                    link.changed_since_child_was_made
+                                        ? "the id matches, but the file has changed since the child was made"
+                                        : "matches"));
+    }
+    if (info.missing_parent) {
+        line("parent:", "missing: " + info.missing_parent->problem.message);
+    }
+    return text;
+}
+
+ExitStatus show_info(const InfoOptions& options) {
+    const auto info = disk::read_image_info(options.file);
+    if (!info) {
+        return report(info.error());
+    }
+    if (options.json) {
+        print_json(info_json(*info));
+    } else {
+        print_text(stdout, info_text(*info));
+    }
+    return kDone;
+}
+
+void add_info(CLI::App& disk, Action& action) {
+    auto options = std::make_shared<InfoOptions>();
+    CLI::App* info = disk.add_subcommand("info", "show what an image is, and its chain of parents");
+    info->add_option("FILE", options->file, "image")->required();
+    info->add_flag("--json", options->json, "as one JSON object");
+    info->footer(
+        "Sizes are bytes. A missing or wrong parent is shown and is no failure.\n"
+        "Example: vpc disk info xp.vhd");
+    info->callback([options, &action] { action = [options] { return show_info(*options); }; });
+}
+
+}  // namespace
+
+void add_disk_care_commands(CLI::App& disk, Action& action) {
+    add_info(disk, action);
+}
+
+}  // namespace vpc::cli
