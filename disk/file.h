@@ -53,8 +53,8 @@ class File {
     virtual Status punch_hole(std::uint64_t offset, std::uint64_t length) = 0;
     /// write() for large amounts of data that nobody reads soon: past the host's cache where that works, which it does
     /// for a buffer, an offset and a length that are multiples of kDirectAlignment, otherwise so that little waits in
-    /// the cache. A sync() after much of this is short. Threads: may be called by several at once, for ranges that do
-    /// not overlap, while no other member is.
+    /// the cache. A sync() after much of this is short. Threads: may be called by several at once, while another thread
+    /// reads or syncs, for ranges that do not overlap each other and are not being read.
     virtual Status write_uncached(std::uint64_t offset, ConstBuffer buffer) = 0;
     /// The barrier: when it returns, everything written before is on the host's disk (fdatasync). Once it has failed
     /// it keeps failing, because the host may have forgotten what it could not write.

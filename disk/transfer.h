@@ -20,6 +20,9 @@ class BufferCursor {
 
     /// The next `bytes` bytes, fewer at the end. Valid until the next call.
     std::span<const Piece> take(std::uint64_t bytes) {
+        if (const auto whole = take_whole(bytes); !whole.empty()) {
+            return whole;
+        }
         pieces_.clear();
         while (bytes > 0 && !buffers_.empty()) {
             const Piece rest = buffers_.front().subspan(done_);
@@ -38,6 +41,21 @@ class BufferCursor {
     }
 
   private:
+    /// The next buffers themselves if they are `bytes` long together, as those of most requests are: no list is made.
+    std::span<const Piece> take_whole(std::uint64_t bytes) {
+        std::size_t count = 0;
+        std::uint64_t length = 0;
+        while (done_ == 0 && length < bytes && count < buffers_.size() && !buffers_[count].empty()) {
+            length += buffers_[count++].size();
+        }
+        if (length != bytes) {
+            return {};
+        }
+        const auto whole = buffers_.first(count);
+        buffers_ = buffers_.subspan(count);
+        return whole;
+    }
+
     std::span<const Piece> buffers_;
     std::size_t done_ = 0;  // bytes taken from the first of buffers_
     std::vector<Piece> pieces_;

@@ -2,20 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
-#include <memory>
 #include <utility>
 
 namespace vpc::disk::vhd {
 namespace {
 
-constexpr std::size_t kPiece = std::size_t{2} << 20;
 /// Bytes moved between two barriers. What a cancellation loses at most, and what the drive has to store in one go.
-constexpr std::uint64_t kBatch = std::uint64_t{64} << 20;
-
-struct FreeMemory {
-    void operator()(std::uint8_t* memory) const { std::free(memory); }
-};
+constexpr std::uint64_t kBatch = std::uint64_t{128} << 20;
 
 }  // namespace
 
@@ -127,52 +120,66 @@ std::vector<BlockMover::Move> BlockMover::plan() const {
 }
 
 Status BlockMover::carry_out(const std::vector<Move>& moves, WorkMeter& meter) {
-    const std::unique_ptr<std::uint8_t, FreeMemory> buffer(
-        static_cast<std::uint8_t*>(std::aligned_alloc(kDirectAlignment, kPiece)));
-    if (buffer == nullptr) {
-        return fail(ErrorCode::IoError, "the host lacks memory for moving blocks of " + disk_.file_->name());
+    if (moves.empty()) {
+        return {};
     }
+    File& file = *disk_.file_;
+    WriteQueue queue(file, meter);
     const auto batch = static_cast<std::size_t>(std::max<std::uint64_t>(kBatch / disk_.slot_bytes(), 1));
     for (std::size_t done = 0; done < moves.size();) {
         const std::size_t end = std::min(done + batch, moves.size());
+        std::vector<WaitingBitmap> bitmaps;
         for (std::size_t i = done; i < end; ++i) {
-            if (auto status = copy_block(moves[i], buffer.get(), meter); !status) {
+            if (auto status = copy_block(moves[i], queue, bitmaps, meter); !status) {
                 return status;
             }
         }
-        if (auto status = meter.wait_for([this] { return disk_.file_->sync(); }); !status) {
+        if (auto status = queue.drain(); !status) {
+            return status;
+        }
+        for (const WaitingBitmap& bitmap : bitmaps) {
+            if (auto status = file.write(bitmap.offset, ConstBuffer(bitmap.bytes)); !status) {
+                return status;
+            }
+        }
+        if (auto status = meter.wait_for([&file] { return file.sync(); }); !status) {
             return status;
         }
         for (; done < end; ++done) {
             disk_.table_.set(moves[done].block, static_cast<std::uint32_t>(moves[done].to / kSectorSize));
             disk_.bitmaps_.forget(moves[done].block);
         }
-        if (auto status = disk_.table_.write_dirty(*disk_.file_); !status) {
+        if (auto status = disk_.table_.write_dirty(file); !status) {
             return status;
         }
     }
-    return disk_.file_->sync();
+    return meter.wait_for([&file] { return file.sync(); });
 }
 
-Status BlockMover::copy_block(const Move& move, std::uint8_t* buffer, WorkMeter& meter) {
-    File& file = *disk_.file_;
-    const std::uint64_t from = disk_.bitmap_offset(move.block);
+/// Reads a block and has its data written; its bitmap, which would keep the data from where direct I/O wants it, is put
+/// with those that are written by themselves.
+Status BlockMover::copy_block(const Move& move, WriteQueue& queue, std::vector<WaitingBitmap>& bitmaps,
+                              WorkMeter& meter) {
     const std::uint64_t bitmap = bitmap_bytes(disk_.header_.block_size);
-    // The bitmap by itself, so that the pieces of data begin where direct I/O wants them to.
-    for (std::uint64_t done = 0; done < disk_.slot_bytes();) {
-        const std::uint64_t end = done < bitmap ? bitmap : disk_.slot_bytes();
-        const auto length = static_cast<std::size_t>(std::min<std::uint64_t>(kPiece, end - done));
-        if (auto status = file.read(from + done, Buffer(buffer, length)); !status) {
-            return status;
+    const std::uint64_t from = disk_.bitmap_offset(move.block);
+    bitmaps.push_back({.offset = move.to, .bytes = std::vector<std::uint8_t>(bitmap)});
+    WaitingBitmap& waiting = bitmaps.back();
+    for (std::uint64_t done = 0; done < disk_.header_.block_size;) {
+        const auto length = std::min<std::uint64_t>(WriteQueue::kPieceSize, disk_.header_.block_size - done);
+        const auto piece = queue.acquire();
+        if (!piece) {
+            return tl::unexpected<Error>(piece.error());
         }
-        const ConstBuffer bytes(buffer, length);
+        const Buffer data = (*piece)->data().first(length);
+        const std::array<Buffer, 2> bitmap_and_data = {Buffer(waiting.bytes), data};
         if (auto status =
-                done < bitmap ? file.write(move.to + done, bytes) : file.write_uncached(move.to + done, bytes);
+                done == 0 ? disk_.file_->read(from, bitmap_and_data) : disk_.file_->read(from + bitmap + done, data);
             !status) {
             return status;
         }
+        queue.submit(*piece, {{move.to + bitmap + done, (*piece)->part(0, length)}});
         done += length;
-        if (auto status = meter.add(2 * length); !status) {
+        if (auto status = meter.add(length); !status) {
             return status;
         }
     }

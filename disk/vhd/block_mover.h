@@ -4,6 +4,7 @@
 
 #include "disk/operation.h"
 #include "disk/vhd/dynamic_disk.h"
+#include "disk/write_queue.h"
 
 namespace vpc::disk::vhd {
 
@@ -37,7 +38,7 @@ class BlockMover {
     /// that is large enough for it, and so on.
     std::vector<Move> plan() const;
     /// Bytes that a move reads and writes.
-    std::uint64_t work_of_a_move() const { return 2 * disk_.slot_bytes(); }
+    std::uint64_t work_of_a_move() const { return 2 * std::uint64_t{disk_.header_.block_size}; }
     /// Carries a plan out. Stopped or failed, some blocks have moved and the disk is whole.
     Status carry_out(const std::vector<Move>& moves, WorkMeter& meter);
     /// Cuts what lies behind the last block off the file.
@@ -50,9 +51,15 @@ class BlockMover {
         std::uint64_t end = 0;
     };
 
+    /// A bitmap that has to be written at byte `offset` before the table may name its block's new place.
+    struct WaitingBitmap {
+        std::uint64_t offset = 0;
+        std::vector<std::uint8_t> bytes;
+    };
+
     std::vector<Range> structures() const;
     std::uint64_t place_behind(std::uint64_t end, const std::vector<Range>& taken) const;
-    Status copy_block(const Move& move, std::uint8_t* buffer, WorkMeter& meter);
+    Status copy_block(const Move& move, WriteQueue& queue, std::vector<WaitingBitmap>& bitmaps, WorkMeter& meter);
 
     DynamicDisk& disk_;
     std::uint64_t first_block_ = 0;  ///< where the first block lay before any was dropped; 0: none was

@@ -88,6 +88,7 @@ class MemoryFile : public File {
     const std::string& name() const override { return name_; }
     Result<std::uint64_t> size() const override { return contents_->size; }
     Status read(std::uint64_t offset, std::span<const Buffer> buffers) override {
+        const std::lock_guard lock(mutex_);
         for (const Buffer buffer : buffers) {
             if (offset > contents_->size || buffer.size() > contents_->size - offset) {
                 return fail(ErrorCode::IoError, "read beyond the end of " + name_);
@@ -133,10 +134,12 @@ class MemoryFile : public File {
     Status sync() override { return {}; }
     Status lock(LockKind) override { return {}; }
 
+  protected:
+    std::mutex mutex_;  ///< for what several threads may do at once
+
   private:
     std::shared_ptr<MemoryContents> contents_;
     std::string name_ = "'memory'";
-    std::mutex mutex_;
 };
 
 }  // namespace vpc::disk::testing

@@ -44,6 +44,7 @@ class RecordingFile final : public MemoryFile {
         return MemoryFile::truncate(size);
     }
     Status sync() override {
+        const std::lock_guard lock(mutex_);
         operations_->push_back({.kind = FileOperation::Kind::Sync});
         return MemoryFile::sync();
     }
