@@ -94,5 +94,61 @@ TEST_F(DiskCare, InfoOfNoImageIsAnError) {
     EXPECT_EQ(vpc_disk("info").status, 2);
 }
 
+TEST_F(DiskCare, CheckFindsAndRepairs) {
+    create("d.vhd", ImageType::Dynamic, 64 * kMiB);
+    EXPECT_EQ(vpc_disk("check d.vhd").output, "no problems\n");
+    const auto whole = TemporaryFolder::read(folder_ / "d.vhd");
+    auto bytes = whole;
+    bytes[bytes.size() - 1] ^= 1;
+    folder_.write("d.vhd", bytes);
+
+    const auto found = json_of("check d.vhd", 1);
+    EXPECT_EQ(found["clean"], false);
+    EXPECT_EQ(found["type"], "dynamic");
+    ASSERT_EQ(found["findings"].size(), 1u);
+    EXPECT_EQ(found["findings"][0]["kind"], "footer_damaged");
+    EXPECT_EQ(found["findings"][0]["severity"], "problem");
+    EXPECT_EQ(found["findings"][0]["repairable"], "yes");
+    const Ran text = vpc_disk("check d.vhd");
+    EXPECT_EQ(text.status, 1);
+    EXPECT_EQ(text.output,
+              "problem: the checksum of the footer is wrong; its copy is intact (--repair puts it right)\n");
+    EXPECT_EQ(TemporaryFolder::read(folder_ / "d.vhd"), bytes) << "a check writes nothing";
+
+    const Ran repaired = vpc_disk("check d.vhd --repair");
+    EXPECT_EQ(repaired.status, 0);
+    EXPECT_EQ(repaired.output,
+              "repaired: the checksum of the footer is wrong; its copy is intact\n"
+              "what was replaced is in d.vhd.replaced\nno problems\n");
+    EXPECT_EQ(TemporaryFolder::read(folder_ / "d.vhd"), whole);
+    const auto again = json_of("check d.vhd --repair");
+    EXPECT_EQ(again["clean"], true);
+    EXPECT_EQ(again["side_file"], nullptr);
+}
+
+TEST_F(DiskCare, CheckGivesUpOnlyWhatItIsAllowedTo) {
+    create("d.vhd", ImageType::Dynamic, 64 * kMiB);
+    auto bytes = TemporaryFolder::read(folder_ / "d.vhd");
+    bytes[1536] = 0x10;  // the first entry of the table points far beyond the end
+    folder_.write("d.vhd", bytes);
+    const Ran kept = vpc_disk("check d.vhd --repair");
+    EXPECT_EQ(kept.status, 1);
+    EXPECT_NE(kept.output.find("problem: block 0 lies outside the file"), std::string::npos) << kept.output;
+    EXPECT_NE(kept.output.find("(--repair --accept-loss gives it up)"), std::string::npos) << kept.output;
+    EXPECT_EQ(vpc_disk("check d.vhd --repair --accept-loss").status, 0);
+    EXPECT_EQ(vpc_disk("check d.vhd").status, 0);
+    EXPECT_EQ(vpc_disk("check d.vhd --accept-loss").status, 2) << "needs --repair";
+}
+
+TEST_F(DiskCare, CheckOfNoImageIsAnError) {
+    folder_.write("empty.vhd", {});
+    folder_.write("x.qcow2", std::vector<std::uint8_t>{'Q', 'F', 'I', 0xFB});
+    std::filesystem::resize_file(folder_ / "x.qcow2", 4096);
+    expect_error("check missing.vhd", "'missing.vhd'");
+    expect_error("check empty.vhd", "'empty.vhd' is empty");
+    expect_error("check x.qcow2", "'x.qcow2' is a QCOW image");
+    expect_error("check . --repair", "is a directory");
+}
+
 }  // namespace
 }  // namespace vpc::cli

@@ -1,12 +1,16 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <ctime>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
+#include "disk/check.h"
 #include "disk/image_info.h"
+#include "disk/repair.h"
 #include "disk/vhd/footer_search.h"
 #include "ui/cli/disk_command.h"
 #include "ui/cli/disk_size.h"
@@ -174,10 +178,140 @@ void add_info(CLI::App& disk, Action& action) {
     info->callback([options, &action] { action = [options] { return show_info(*options); }; });
 }
 
+struct CheckOptions {
+    std::string file;
+    bool repair = false;
+    disk::RepairOptions how;
+    bool json = false;
+    TaskOptions task;
+};
+
+const char* remedy_name(disk::Remedy remedy) {
+    switch (remedy) {
+        case disk::Remedy::Lossless:
+            return "yes";
+        case disk::Remedy::Lossy:
+            return "with_loss";
+        case disk::Remedy::None:
+            break;
+    }
+    return "no";
+}
+
+Json findings_json(const disk::CheckReport& report) {
+    Json findings = Json::array();
+    for (const disk::Finding& finding : report.findings) {
+        findings.push_back({{"kind", disk::name_of(finding.kind)},
+                            {"severity", finding.problem ? "problem" : "note"},
+                            {"repairable", remedy_name(finding.remedy)},
+                            {"text", finding.text}});
+    }
+    return findings;
+}
+
+void print_findings(const disk::CheckReport& report, bool repaired) {
+    for (const disk::Finding& finding : report.findings) {
+        const char* hint = "";
+        if (finding.problem && finding.remedy == disk::Remedy::Lossy) {
+            hint = " (--repair --accept-loss gives it up)";
+        } else if (finding.problem && finding.remedy == disk::Remedy::Lossless && !repaired) {
+            hint = " (--repair puts it right)";
+        }
+        print_text(stdout, fmt::format("{}: {}{}\n", finding.problem ? "problem" : "note", finding.text, hint));
+    }
+}
+
+/// A finding that was there before and is not after.
+void print_repaired(const disk::RepairReport& report) {
+    for (const disk::Finding& finding : report.before.findings) {
+        const auto& after = report.after.findings;
+        const bool gone = std::none_of(after.begin(), after.end(),
+                                       [&](const disk::Finding& other) { return other.text == finding.text; });
+        if (finding.problem && gone) {
+            print_text(stdout, fmt::format("repaired: {}\n", finding.text));
+        }
+    }
+    if (!report.side_file.empty()) {
+        print_text(stdout, fmt::format("what was replaced is in {}\n", report.side_file.string()));
+    }
+}
+
+void print_check(const CheckOptions& options, const disk::RepairReport& report) {
+    const disk::CheckReport& last = report.after;
+    if (options.json) {
+        Json object = {{"file", options.file},
+                       {"type", type_name(last.type)},
+                       {"clean", last.clean()},
+                       {"findings", findings_json(last)}};
+        if (options.repair) {
+            object["before"] = findings_json(report.before);
+            object["side_file"] = report.side_file.empty() ? Json() : Json(report.side_file.string());
+        }
+        print_json(object);
+        return;
+    }
+    if (options.repair) {
+        print_repaired(report);
+    }
+    print_findings(last, options.repair);
+    if (last.clean()) {
+        print_text(stdout, "no problems\n");
+    }
+}
+
+ExitStatus check_image(const CheckOptions& options) {
+    disk::RepairReport report;
+    const ExitStatus status = run_task(fmt::format("Checking {}", options.file), options.task,
+                                       [&](const disk::Operation& operation) -> disk::Status {
+                                           if (options.repair) {
+                                               auto done = disk::repair(options.file, options.how, operation);
+                                               if (!done) {
+                                                   return tl::unexpected<disk::Error>(done.error());
+                                               }
+                                               report = std::move(*done);
+                                               return {};
+                                           }
+                                           auto done = disk::check(options.file, options.how.parent_folders, operation);
+                                           if (!done) {
+                                               return tl::unexpected<disk::Error>(done.error());
+                                           }
+                                           report.after = std::move(*done);
+                                           return {};
+                                       });
+    if (status != kDone) {
+        return status;
+    }
+    if (options.json || options.task.progress != "json") {
+        print_check(options, report);
+    }
+    return report.after.clean() ? kDone : kFailed;
+}
+
+void add_check(CLI::App& disk, Action& action) {
+    auto options = std::make_shared<CheckOptions>();
+    CLI::App* check = disk.add_subcommand("check", "examine an image's structures, and repair them if asked to");
+    check->add_option("FILE", options->file, "image that nobody writes to")->required();
+    CLI::Option* repair = check->add_flag(
+        "--repair", options->repair, "put right what can be without loss; what is replaced is kept in FILE.replaced");
+    check
+        ->add_flag("--accept-loss", options->how.accept_loss,
+                   "also give up what is lost already: blocks outside the file, ends cut off; they become zeros")
+        ->needs(repair);
+    check->add_flag("--json", options->json, "as one JSON object");
+    add_task_options(*check, options->task);
+    check->footer(
+        "Without --repair nothing is written. Every finding is one line.\n"
+        "Ends with status 0 when there is no problem (left), 1 when there is one or on failure.\n"
+        "Examples: vpc disk check xp.vhd\n"
+        "          vpc disk check xp.vhd --repair");
+    check->callback([options, &action] { action = [options] { return check_image(*options); }; });
+}
+
 }  // namespace
 
 void add_disk_care_commands(CLI::App& disk, Action& action) {
     add_info(disk, action);
+    add_check(disk, action);
 }
 
 }  // namespace vpc::cli
