@@ -15,7 +15,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$top/third_party/debian/apt.sh"
 
 for_build=(g++ cmake ninja-build ccache pkg-config libunicorn-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libexpected-dev
-    libpng-dev libsdl2-dev libzstd-dev libpugixml-dev libgtest-dev seabios)
+    libpng-dev libsdl2-dev libzstd-dev libpugixml-dev libgtest-dev libvhdi-dev seabios)
 for_guests=(nasm syslinux syslinux-common isolinux mtools dosfstools fdisk cpio xorriso qemu-utils python3 gcc
     gcc-multilib libc6-dev-i386)
 for_tests=(git dosfstools e2fsprogs libvhdi-utils mtools ntfs-3g qemu-utils clang libclang-rt-dev clang-format clang-tidy xvfb

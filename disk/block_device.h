@@ -73,7 +73,7 @@ enum class OpenMode {
     ReadWrite,
 };
 
-/// Opens an image by what it contains, not by its name: fixed or dynamic VHD, else raw. The file is locked against
+/// Opens an image by what it contains, not by its name: VHD, VHDX, else raw. The file is locked against
 /// other writers until the device is destroyed.
 Result<std::unique_ptr<BlockDevice>> open_image(const std::filesystem::path& file, OpenMode mode);
 

@@ -13,6 +13,8 @@
 #include "disk/vhd/dynamic_disk.h"
 #include "disk/vhd/fixed_disk.h"
 #include "disk/vhd/footer_search.h"
+#include "disk/vhdx/disk.h"
+#include "disk/vhdx/layout.h"
 
 namespace vpc::disk {
 namespace {
@@ -102,7 +104,6 @@ Status refuse_other_formats(const FooterBytes& start, const std::string& name) {
         const char* format;
     };
     static constexpr std::array kSignatures = {
-        Signature{0, "vhdxfile", "VHDX"},
         Signature{0, "QFI\xFB", "QCOW"},
         Signature{0, "KDMV", "VMDK"},
         Signature{64, "\x7F\x10\xDA\xBE", "VDI"},
@@ -117,10 +118,14 @@ Status refuse_other_formats(const FooterBytes& start, const std::string& name) {
     return {};
 }
 
-Result<std::unique_ptr<BlockDevice>> open_raw(std::unique_ptr<File> file, std::uint64_t size, OpenMode mode) {
+Result<std::unique_ptr<BlockDevice>> open_other(std::unique_ptr<File> file, std::uint64_t size,
+                                                const OpenOptions& options) {
     FooterBytes start;
     if (auto status = file->read(0, Buffer(start)); !status) {
         return tl::unexpected<Error>(status.error());
+    }
+    if (std::equal(vhdx::kSignature.begin(), vhdx::kSignature.end(), start.begin())) {
+        return vhdx::open_disk(std::move(file), options);
     }
     if (auto status = refuse_other_formats(start, file->name()); !status) {
         return tl::unexpected<Error>(status.error());
@@ -129,7 +134,7 @@ Result<std::unique_ptr<BlockDevice>> open_raw(std::unique_ptr<File> file, std::u
         return fail(ErrorCode::NotAnImage, file->name() + " has " + std::to_string(size) +
                                                " bytes: a raw disk image is a multiple of 512 bytes long");
     }
-    return std::make_unique<RawDisk>(std::move(file), size / kSectorSize, mode);
+    return std::make_unique<RawDisk>(std::move(file), size / kSectorSize, options.mode);
 }
 
 }  // namespace
@@ -153,7 +158,7 @@ Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, cons
         return tl::unexpected<Error>(found.error());
     }
     return *found ? open_vhd(std::move(file), **found, options, find_parent)
-                  : open_raw(std::move(file), *size, options.mode);
+                  : open_other(std::move(file), *size, options);
 }
 
 Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, OpenMode mode,

@@ -129,7 +129,7 @@ std::string from_url(std::string_view url) {
 
 std::string decode(const FourCc& code, std::span<const std::uint8_t> bytes) {
     if (code == kRelativeWindowsPath || code == kAbsoluteWindowsPath) {
-        return with_slashes(from_utf16(bytes, false));
+        return from_windows_path(bytes);
     }
     const std::string text(bytes.begin(), std::find(bytes.begin(), bytes.end(), std::uint8_t{0}));
     if (code == kMacUrl) {
@@ -178,6 +178,10 @@ void set_parent_name(DynamicHeader& header, const std::string& name) {
         header.parent_unicode_name[2 * i] = static_cast<std::uint8_t>(units[i] >> 8);
         header.parent_unicode_name[2 * i + 1] = static_cast<std::uint8_t>(units[i]);
     }
+}
+
+std::string from_windows_path(std::span<const std::uint8_t> utf16) {
+    return with_slashes(from_utf16(utf16, false));
 }
 
 std::vector<std::uint8_t> windows_path(std::string_view utf8) {

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -37,6 +38,8 @@ void set_parent_name(DynamicHeader& header, const std::string& name);
 
 /// A path as W2ru and W2ku store it: UTF-16LE with backslashes.
 std::vector<std::uint8_t> windows_path(std::string_view utf8);
+/// The reverse: up to the first zero, parts separated by '/'.
+std::string from_windows_path(std::span<const std::uint8_t> utf16);
 
 /// Bytes that a path of a new image gets, as Windows reserves them: room for a longer one.
 inline constexpr std::size_t kLocatorSpace = 4096;

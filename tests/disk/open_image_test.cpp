@@ -337,8 +337,8 @@ TEST(OpenImage, DiskOfASavedMachineCanOnlyBeRead) {
 }
 
 TEST(OpenImage, OtherFormatsAreNotTakenForRaw) {
-    for (const auto& [offset, signature] : std::vector<std::pair<std::size_t, std::string>>{
-             {0, "vhdxfile"}, {0, "QFI\xFB"}, {0, "KDMV"}, {64, "\x7F\x10\xDA\xBE"}}) {
+    for (const auto& [offset, signature] :
+         std::vector<std::pair<std::size_t, std::string>>{{0, "QFI\xFB"}, {0, "KDMV"}, {64, "\x7F\x10\xDA\xBE"}}) {
         Bytes bytes(1 << 20);
         std::copy(signature.begin(), signature.end(), bytes.begin() + static_cast<std::ptrdiff_t>(offset));
         EXPECT_EQ(failure(bytes, OpenMode::ReadOnly), ErrorCode::Unsupported) << signature;

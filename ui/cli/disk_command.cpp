@@ -5,7 +5,8 @@
 namespace vpc::cli {
 
 void add_disk_command(CLI::App& app, Action& action) {
-    CLI::App* disk = app.add_subcommand("disk", "work on disk images: VHD of every type, and raw");
+    CLI::App* disk =
+        app.add_subcommand("disk", "work on disk images: VHD of every type, raw, and VHDX, which is only read");
     disk->require_subcommand(1);
     disk->footer(
         "Ends with status 0 when it is done, 1 on failure, 2 on wrong usage, 130 when interrupted by Ctrl-C, which\n"
