@@ -14,22 +14,24 @@
 namespace vpc::disk {
 namespace {
 
-constexpr std::uint64_t kPieceSectors = (std::uint64_t{2} << 20) / kSectorSize;
+/// Read of every block to begin with: that tells most of those which stay from those which may go.
+constexpr std::uint64_t kProbe = 64 * 1024;
+/// Read and compared at once: fits into the processor's caches.
+constexpr std::uint64_t kPiece = 256 * 1024;
 
 /// Whether a block can go: without it, the disk holds the same.
 class BlockJudge {
   public:
     explicit BlockJudge(vhd::DynamicDisk& disk)
-        : disk_(disk),
-          buffer_(kPieceSectors * kSectorSize),
-          below_(disk.parent() != nullptr ? buffer_.size() : std::size_t{0}) {}
+        : disk_(disk), buffer_(kPiece), below_(disk.parent() != nullptr ? buffer_.size() : std::size_t{0}) {}
 
-    Result<bool> can_go(std::uint32_t block, WorkMeter& meter) {
-        const std::uint64_t per_block = disk_.header().block_size / kSectorSize;
-        const std::uint64_t end = std::min(std::uint64_t{block} * per_block + per_block, disk_.sectors());
-        for (std::uint64_t sector = std::uint64_t{block} * per_block; sector < end;) {
-            const std::uint64_t count = std::min(kPieceSectors, end - sector);
-            const Buffer bytes = Buffer(buffer_).first(count * kSectorSize);
+    /// Whether nothing in bytes `begin` to `end` of a block keeps it from going. The meter hears of what was read.
+    Result<bool> nothing_keeps(std::uint32_t block, std::uint64_t begin, std::uint64_t end, WorkMeter& meter) {
+        const std::uint64_t first = std::uint64_t{block} * disk_.header().block_size;
+        end = std::min(end, disk_.sectors() * kSectorSize - first);
+        while (begin < end) {
+            const Buffer bytes = Buffer(buffer_).first(std::min<std::uint64_t>(buffer_.size(), end - begin));
+            const std::uint64_t sector = (first + begin) / kSectorSize;
             if (auto status = disk_.read(sector, bytes); !status) {
                 return tl::unexpected<Error>(status.error());
             }
@@ -40,7 +42,7 @@ class BlockJudge {
             if (!same || !*same) {
                 return same;
             }
-            sector += count;
+            begin += bytes.size();
         }
         return true;
     }
@@ -98,39 +100,86 @@ class FreeBlocks {
     std::vector<std::uint32_t> free_;  ///< free sectors of every block
 };
 
-Status compact_blocks(vhd::DynamicDisk& disk, const FreeBlocks& free_blocks, WorkMeter& meter) {
-    vhd::BlockMover mover(disk);
+/// How many blocks move when those that go are gone: the ones behind where the last of the others will lie then.
+std::uint64_t moves_without(const std::vector<bool>& goes) {
+    const auto stays = std::count(goes.begin(), goes.end(), false);
+    return static_cast<std::uint64_t>(std::count(goes.begin() + stays, goes.end(), false));
+}
+
+/// Says which of the stored blocks can go, in their order. Looks at the start of all of them first: then it is known
+/// what there is to be read and moved, and the progress is true.
+Result<std::vector<bool>> find_unneeded(vhd::DynamicDisk& disk, const vhd::BlockMover& mover,
+                                        const std::vector<std::uint32_t>& stored, const FreeBlocks& free_blocks,
+                                        WorkMeter& meter) {
     BlockJudge judge(disk);
-    const std::vector<std::uint32_t> stored = mover.blocks();
-    const std::uint64_t scan = stored.size() * std::uint64_t{disk.header().block_size};
-    meter.set_total(scan);
-    std::vector<std::uint32_t> unneeded;
-    std::uint64_t scanned = 0;
-    for (const std::uint32_t block : stored) {
-        Result<bool> gone = free_blocks.contains(block);
+    const std::uint64_t block_size = disk.header().block_size;
+    const std::uint64_t probe = std::min(kProbe, block_size);
+    const std::uint64_t probes = probe * stored.size();
+    std::vector<bool> goes(stored.size());
+    std::vector<std::size_t> to_be_read;
+    std::uint64_t unneeded = 0;
+    for (std::size_t i = 0; i < stored.size(); ++i) {
+        Result<bool> gone = free_blocks.contains(stored[i]);
         if (!*gone && disk.parent() == nullptr) {
-            gone = mover.is_hole(block);
+            gone = mover.is_hole(stored[i]);
         }
         if (gone && !*gone) {
-            gone = judge.can_go(block, meter);
+            gone = judge.nothing_keeps(stored[i], 0, probe, meter);
+            if (gone && *gone && probe < block_size) {
+                to_be_read.push_back(i);
+            }
         }
         if (!gone) {
             return tl::unexpected<Error>(gone.error());
         }
-        if (*gone) {
-            unneeded.push_back(block);
+        goes[i] = *gone;
+        unneeded += *gone ? 1 : 0;
+        // The blocks to come are taken for a mixture like the ones so far.
+        const double seen = static_cast<double>(i + 1);
+        const double moves = static_cast<double>(unneeded * (i + 1 - unneeded)) / seen;
+        const double more = static_cast<double>(to_be_read.size() * (block_size - probe)) +
+                            moves * static_cast<double>(mover.work_of_a_move());
+        meter.set_total(probes + static_cast<std::uint64_t>(more / seen * static_cast<double>(stored.size())));
+        if (auto status = meter.advance_to(probe * (i + 1)); !status) {
+            return tl::unexpected<Error>(status.error());
         }
-        scanned += disk.header().block_size;
-        if (auto status = meter.advance_to(scanned); !status) {
-            return status;
+    }
+    const std::uint64_t moves = moves_without(goes) * mover.work_of_a_move();
+    const std::uint64_t reads = to_be_read.size() * (block_size - probe);
+    meter.set_total(probes + reads + moves);
+    std::uint64_t read = 0;
+    for (const std::size_t i : to_be_read) {
+        const auto gone = judge.nothing_keeps(stored[i], probe, block_size, meter);
+        if (!gone) {
+            return tl::unexpected<Error>(gone.error());
+        }
+        goes[i] = *gone;
+        read += block_size - probe;
+        if (auto status = meter.advance_to(probes + read); !status) {
+            return tl::unexpected<Error>(status.error());
+        }
+    }
+    meter.set_total(probes + reads + moves_without(goes) * mover.work_of_a_move());
+    return goes;
+}
+
+Status compact_blocks(vhd::DynamicDisk& disk, const FreeBlocks& free_blocks, WorkMeter& meter) {
+    vhd::BlockMover mover(disk);
+    const std::vector<std::uint32_t> stored = mover.blocks();
+    const auto goes = find_unneeded(disk, mover, stored, free_blocks, meter);
+    if (!goes) {
+        return tl::unexpected<Error>(goes.error());
+    }
+    std::vector<std::uint32_t> unneeded;
+    for (std::size_t i = 0; i < stored.size(); ++i) {
+        if ((*goes)[i]) {
+            unneeded.push_back(stored[i]);
         }
     }
     if (auto status = mover.drop(unneeded); !status) {
         return status;
     }
-    const auto moves = mover.plan();
-    meter.set_total(scan + moves.size() * mover.work_of_a_move());
-    if (auto status = mover.carry_out(moves, meter); !status) {
+    if (auto status = mover.carry_out(mover.plan(), meter); !status) {
         return status;
     }
     return meter.wait_for([&mover] { return mover.shorten(); });
