@@ -375,6 +375,44 @@ HResult Vmc::remove(std::string_view key) {
 
 // ---- drives --------------------------------------------------------------------------------------------------------
 
+VmcFile Vmc::file(const std::string& key, const std::filesystem::path& folder) const {
+    std::string absolute;
+    std::string relative;
+    get(key + "/absolute", absolute);
+    get(key + "/relative", relative);
+    std::replace(absolute.begin(), absolute.end(), '\\', '/');
+    std::replace(relative.begin(), relative.end(), '\\', '/');
+    std::vector<std::filesystem::path> candidates;
+    if (!relative.empty()) {
+        candidates.push_back((folder / relative).lexically_normal());
+    }
+    if (absolute.starts_with('/')) {
+        candidates.emplace_back(absolute);
+    }
+    if (const std::string name = absolute.substr(absolute.rfind('/') + 1); !name.empty()) {
+        candidates.push_back(folder / name);
+    }
+    if (candidates.empty()) {
+        return {};
+    }
+    const auto found = std::find_if(candidates.begin(), candidates.end(), [](const auto& each) {
+        std::error_code ignored;
+        return std::filesystem::exists(each, ignored);
+    });
+    const bool missing = found == candidates.end();
+    return {.path = missing ? candidates.front() : *found, .missing = missing};
+}
+
+HResult Vmc::set_file(const std::string& key, const std::filesystem::path& file, const std::filesystem::path& folder) {
+    std::string relative = file.empty() ? "" : file.lexically_relative(folder).string();
+    if (!relative.empty() && !relative.starts_with("..")) {
+        relative = "./" + relative;
+    }
+    std::replace(relative.begin(), relative.end(), '/', '\\');
+    const HResult result = set(key + "/absolute", file.string());
+    return result == HResult::S_OK ? set(key + "/relative", relative) : result;
+}
+
 std::array<VmcDrive, 4> Vmc::drives(const std::filesystem::path& folder) const {
     std::array<VmcDrive, 4> drives;
     for (unsigned place = 0; place < drives.size(); ++place) {
@@ -386,30 +424,9 @@ std::array<VmcDrive, 4> Vmc::drives(const std::filesystem::path& folder) const {
             continue;
         }
         drive.type = static_cast<VmcDrive::Type>(type);
-        std::string absolute;
-        std::string relative;
-        get(place_key(place) + "/pathname/absolute", absolute);
-        get(place_key(place) + "/pathname/relative", relative);
-        std::replace(absolute.begin(), absolute.end(), '\\', '/');
-        std::replace(relative.begin(), relative.end(), '\\', '/');
-        std::vector<std::filesystem::path> candidates;
-        if (!relative.empty()) {
-            candidates.push_back((folder / relative).lexically_normal());
-        }
-        if (absolute.starts_with('/')) {
-            candidates.emplace_back(absolute);
-        }
-        if (const std::string name = absolute.substr(absolute.rfind('/') + 1); !name.empty()) {
-            candidates.push_back(folder / name);
-        }
-        const auto found = std::find_if(candidates.begin(), candidates.end(), [](const auto& file) {
-            std::error_code ignored;
-            return std::filesystem::exists(file, ignored);
-        });
-        if (!candidates.empty()) {
-            drive.missing = found == candidates.end();
-            drive.file = drive.missing ? candidates.front() : *found;
-        }
+        VmcFile named = file(place_key(place) + "/pathname", folder);
+        drive.missing = named.missing;
+        drive.file = std::move(named.path);
     }
     return drives;
 }
@@ -419,17 +436,8 @@ HResult Vmc::set_drive(unsigned place, VmcDrive::Type type, const std::filesyste
     if (place >= 4) {
         return HResult::E_INVALIDARG;
     }
-    const std::string key = place_key(place);
-    std::string relative = file.empty() ? "" : file.lexically_relative(folder).string();
-    if (!relative.empty() && !relative.starts_with("..")) {
-        relative = "./" + relative;
-    }
-    std::replace(relative.begin(), relative.end(), '/', '\\');
-    HResult result = set(key + "/drive_type", static_cast<std::int64_t>(type));
-    if (result == HResult::S_OK) {
-        result = set(key + "/pathname/absolute", file.string());
-    }
-    return result == HResult::S_OK ? set(key + "/pathname/relative", relative) : result;
+    const HResult result = set(place_key(place) + "/drive_type", static_cast<std::int64_t>(type));
+    return result == HResult::S_OK ? set_file(place_key(place) + "/pathname", file, folder) : result;
 }
 
 }  // namespace vpc::tasks

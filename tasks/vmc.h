@@ -22,6 +22,12 @@ struct VmcDrive {
     bool missing = false;
 };
 
+/// A file that a configuration names.
+struct VmcFile {
+    std::filesystem::path path;  ///< where it is, or where it was last looked for; empty: none
+    bool missing = false;        ///< it is in none of the places that the configuration leads to
+};
+
 /// A machine's configuration file, `.vmc`, as Virtual PC 2004 to Windows Virtual PC write it: XML in UTF-16
 /// little-endian with a byte order mark, a tree of keys whose leaves carry a type. Keys that this program does not know
 /// stay as they are. One thread at a time.
@@ -63,6 +69,9 @@ class Vmc {
     /// `folder` (the configuration's), then where the absolute one does, then under its last name in `folder`: a
     /// machine that was copied from Windows finds its disks beside itself. Backslashes count as slashes.
     std::array<VmcDrive, 4> drives(const std::filesystem::path& folder) const;
+    /// The same for any other pair of leaves "absolute" and "relative" below `key`.
+    VmcFile file(const std::string& key, const std::filesystem::path& folder) const;
+    HResult set_file(const std::string& key, const std::filesystem::path& file, const std::filesystem::path& folder);
     /// Names the file in both ways. `place`: 0 to 3 as in drives().
     HResult set_drive(unsigned place, VmcDrive::Type type, const std::filesystem::path& file,
                       const std::filesystem::path& folder);

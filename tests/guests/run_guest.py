@@ -24,7 +24,7 @@ UNALLOCATED = 0xFFFFFFFF
 SKIPPED = 77
 KNOWN_KEYS = {"description", "extends", "cases", "labels", "cost", "disk", "memory", "arguments", "keys", "time_limit", "exit",
               "serial", "screen", "forbidden", "stderr", "stderr_lines", "seconds", "cpu_seconds", "rss_mib",
-              "interrupt_after", "picture", "after", "as_nobody"}
+              "interrupt_after", "picture", "after", "as_nobody", "registered"}
 
 
 class Failure(Exception):
@@ -330,13 +330,22 @@ def become_nobody():
 def run_vpc(run, vpc, path, work):
     """Runs vpc to its end. Returns exit status, wall seconds, resource usage, serial text, stdout and stderr."""
     command = [str(vpc), "run", "--headless"]
+    environment = dict(os.environ, XDG_DATA_HOME=str(work))
     serial = work / "serial.txt"
+    machine = []
     if "time_limit" in run:
-        command += ["--time-limit", str(run["time_limit"]), "--serial", f"file:{serial}"]
+        command += ["--time-limit", str(run["time_limit"])]
+        machine += ["--serial", f"file:{serial}"]
     if path is not None:
-        command += ["--" + run["disk"].get("drive", "hda"), str(path)]
+        machine += ["--" + run["disk"].get("drive", "hda"), str(path)]
     if "memory" in run:
-        command += ["--memory", str(run["memory"])]
+        machine += ["--memory", str(run["memory"])]
+    if run.get("registered"):
+        create = [str(vpc), "create", "guest", *machine]
+        print("$", " ".join(create), flush=True)
+        subprocess.run(create, check=True, cwd=work, env=environment)
+        machine = ["guest"]
+    command += machine
     if "keys" in run:
         command += ["--keys", run["keys"]]
     if "screen" in run:
@@ -349,6 +358,7 @@ def run_vpc(run, vpc, path, work):
     before = time.monotonic()
     with open(work / "stdout.txt", "wb") as out, open(work / "stderr.txt", "wb") as err:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=work,
+                                   env=environment,
                                    preexec_fn=become_nobody if run.get("as_nobody") else None)
         interrupt_at = before + run["interrupt_after"] if "interrupt_after" in run else None
         while True:

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "ui/cli/disk_command.h"
 #include "ui/cli/exit_status.h"
+#include "ui/cli/machine_command.h"
 #include "ui/cli/run_command.h"
 #include "ui/cli/run_options.h"
 
@@ -49,7 +50,12 @@ int main(int argc, char** argv) {
         "2 on wrong usage, 124 at the time limit, 130 when interrupted by Ctrl-C.");
     add_run_options(*run, run_options);
     Action action;
-    run->callback([&] { action = [&] { return run_machine(run_options); }; });
+    run->callback([&] {
+        action = [&] {
+            return run_machine(run_options, [&](const std::string& option) { return run->count(option) != 0; });
+        };
+    });
+    add_machine_commands(app, action);
     add_disk_command(app, action);
 
     try {

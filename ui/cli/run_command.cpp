@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "devices/board.h"
 #include "ui/cli/firmware.h"
+#include "ui/cli/machine_file.h"
 #include "ui/cli/machine_runner.h"
 #include "ui/cli/open_media.h"
 #include "ui/cli/png_writer.h"
@@ -28,21 +29,20 @@ Problem open_disks(const RunOptions& options, devices::BoardConfiguration& confi
             configuration.disks[i] = std::move(*image);
         }
     }
-    // The CD-ROM drive's place: the secondary master unless a hard disk is there.
-    for (const std::size_t place : {2, 0, 1, 3}) {
-        if (!configuration.disks[place]) {
-            configuration.cdroms[place] = true;
-            if (!options.cdrom.empty()) {
-                auto disc = open_disc(options.cdrom);
-                if (!disc) {
-                    return disc.error();
-                }
-                configuration.discs[place] = std::move(*disc);
-            }
-            break;
-        }
-        if (place == 3 && !options.cdrom.empty()) {
+    if (options.cdrom_drive) {
+        const auto place = options.cdrom_place ? options.cdrom_place : usual_cdrom_place(options.disks);
+        if (!place && !options.cdrom.empty()) {
             return "--cdrom: four hard disks leave no place for a CD-ROM drive";
+        }
+        if (place) {
+            configuration.cdroms[*place] = true;
+        }
+        if (!options.cdrom.empty()) {
+            auto disc = open_disc(options.cdrom);
+            if (!disc) {
+                return disc.error();
+            }
+            configuration.discs[*place] = std::move(*disc);
         }
     }
     for (std::size_t i = 0; i < options.floppies.size(); ++i) {
@@ -96,6 +96,21 @@ ExitStatus fail(const Problem& problem) {
     return kFailed;
 }
 
+/// Takes the machine for this process, if it can be started afresh.
+Problem claim(const tasks::RegisteredMachine& machine, std::unique_ptr<disk::File>& lock) {
+    if (const tasks::Outcome outcome = tasks::MachineRegistry::lock(machine, lock); !tasks::succeeded(outcome.error)) {
+        return fmt::format("'{}': {}{}{}", machine.file.string(),
+                           tasks::hresult_text(outcome.error, tasks::Language::English),
+                           outcome.detail.empty() ? "" : ": ", outcome.detail);
+    }
+    std::error_code ignored;
+    if (std::filesystem::exists(machine.saved_state(), ignored)) {
+        return fmt::format("'{}': the machine is saved: its disks must not be used without '{}'", machine.file.string(),
+                           machine.saved_state().string());
+    }
+    return {};
+}
+
 /// What the user asked to see of the screen when the machine has stopped.
 Problem show_screen(const RunOptions& options, devices::Vga& vga) {
     if (options.print_screen) {
@@ -119,7 +134,23 @@ Problem show_screen(const RunOptions& options, devices::Vga& vga) {
 
 }  // namespace
 
-ExitStatus run_machine(const RunOptions& options) {
+ExitStatus run_machine(const RunOptions& typed, const IsGiven& given) {
+    RunOptions options = typed;
+    std::unique_ptr<disk::File> lock;  // nobody else runs the machine meanwhile
+    if (!typed.machine.empty()) {
+        const auto machine = find_machine(typed.machine);
+        if (!machine) {
+            return fail(machine.error());
+        }
+        if (const Problem problem = claim(*machine, lock); !problem.empty()) {
+            return fail(problem);
+        }
+        auto read = read_machine(machine->file, typed, given);
+        if (!read) {
+            return fail(read.error());
+        }
+        options = std::move(*read);
+    }
     for (const std::string& category : options.trace) {
         trace_category(category);
     }

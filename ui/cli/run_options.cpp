@@ -23,7 +23,7 @@ std::string check_boot_order(const std::string& order) {
 
 }  // namespace
 
-void add_run_options(CLI::App& app, RunOptions& options) {
+void add_machine_options(CLI::App& app, RunOptions& options) {
     using devices::BoardConfiguration;
     app.add_option("--memory", options.memory, "RAM of the machine in MiB")
         ->type_name("MB")
@@ -58,6 +58,27 @@ void add_run_options(CLI::App& app, RunOptions& options) {
     app.add_option("--parallel", options.parallel,
                    "printer at the parallel port (378h, IRQ 7): file:PATH gets what the guest prints")
         ->type_name("BACKEND");
+    app.add_option("--bios", options.bios, "system BIOS instead of the package seabios's bios.bin")->type_name("FILE");
+    app.add_option("--vgabios", options.vga_bios, "VGA BIOS instead of the package seabios's vgabios-stdvga.bin")
+        ->type_name("FILE");
+    std::string models;
+    for (const CpuModel& model : cpu_models()) {
+        models += (models.empty() ? "" : ", ") + std::string(model.name);
+    }
+    app.add_option("--cpu", options.cpu, "processor: " + models)
+        ->type_name("MODEL")
+        ->default_str(std::string(default_cpu_model().name))
+        ->check([models](const std::string& name) {
+            return find_cpu_model(name) != nullptr ? std::string()
+                                                   : "there is no model '" + name + "'; there are " + models;
+        });
+}
+
+void add_run_options(CLI::App& app, RunOptions& options) {
+    app.add_option("MACHINE", options.machine,
+                   "a registered machine (see vpc list) or a .vmc file; the other options go over what it says")
+        ->type_name("NAME|FILE.vmc");
+    add_machine_options(app, options);
     app.add_flag("--headless", options.headless, "no window, also where there is a display");
     app.add_option("--host-key", options.host_key,
                    "key that frees the mouse from the window; held, with ENTER: full screen, DEL: Ctrl+Alt+Del to the "
@@ -81,20 +102,6 @@ void add_run_options(CLI::App& app, RunOptions& options) {
         ->type_name("FILE");
     app.add_flag("--print-screen", options.print_screen, "print the text screen on stdout at the end");
     app.add_flag("--undo", options.undo, "throw all changes to hard and floppy disks away at the end");
-    app.add_option("--bios", options.bios, "system BIOS instead of the package seabios's bios.bin")->type_name("FILE");
-    app.add_option("--vgabios", options.vga_bios, "VGA BIOS instead of the package seabios's vgabios-stdvga.bin")
-        ->type_name("FILE");
-    std::string models;
-    for (const CpuModel& model : cpu_models()) {
-        models += (models.empty() ? "" : ", ") + std::string(model.name);
-    }
-    app.add_option("--cpu", options.cpu, "processor: " + models)
-        ->type_name("MODEL")
-        ->default_str(std::string(default_cpu_model().name))
-        ->check([models](const std::string& name) {
-            return find_cpu_model(name) != nullptr ? std::string()
-                                                   : "there is no model '" + name + "'; there are " + models;
-        });
     app.add_option("--debug-port", options.debug_port,
                    "write what the guest sends to the debug ports 402h and E9h to this file")
         ->type_name("FILE");

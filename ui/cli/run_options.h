@@ -1,6 +1,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,10 +13,14 @@ namespace vpc::cli {
 
 /// The options of `vpc run`, as typed.
 struct RunOptions {
+    std::string machine;                ///< a registered machine's name or a .vmc; empty: options alone
     std::uint64_t memory = 128;         ///< MiB
     std::array<std::string, 4> disks;   ///< hda to hdd; empty: none
     std::vector<std::string> floppies;  ///< in A and B; at most two
     std::string cdrom;                  ///< in the CD-ROM drive; empty: none
+    bool cdrom_drive = true;            ///< there is one
+    /// Where it is, counted as `disks`; none: at its usual place.
+    std::optional<unsigned> cdrom_place;
     std::string boot_order = "acd";
     std::vector<std::string> serial;  ///< COM1, COM2
     std::string parallel;             ///< file:PATH
@@ -38,5 +43,7 @@ struct RunOptions {
 
 /// Declares the options on `app`; parsing it fills `options`, which must live as long as `app`.
 void add_run_options(CLI::App& app, RunOptions& options);
+/// Those that say what the machine is made of.
+void add_machine_options(CLI::App& app, RunOptions& options);
 
 }  // namespace vpc::cli

@@ -1,0 +1,178 @@
+#include "tasks/machine_registry.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <system_error>
+
+#include "tasks/worker.h"
+
+namespace vpc::tasks {
+namespace {
+
+constexpr std::size_t kLongestName = 80;  // characters
+
+std::string lower(std::string text) {
+    std::transform(text.begin(), text.end(), text.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    return text;
+}
+
+Outcome refused(HResult error, std::string detail = {}) {
+    return {error, VMTaskResult::UnexpectedError, std::move(detail)};
+}
+
+Outcome host_problem(const std::filesystem::path& file, const std::error_code& error) {
+    const HResult code =
+        error == std::errc::no_space_on_device ? HResult::ERROR_DISK_FULL : HResult::ERROR_ACCESS_DENIED;
+    return refused(code, fmt::format("'{}': {}", file.string(), error.message()));
+}
+
+bool is_there(const std::filesystem::path& file) {
+    std::error_code ignored;
+    return std::filesystem::exists(std::filesystem::symlink_status(file, ignored));
+}
+
+}  // namespace
+
+HResult check_machine_name(const std::string& name) {
+    if (name.empty()) {
+        return HResult::VM_E_CONFIG_NO_NAME;
+    }
+    const auto characters =
+        std::count_if(name.begin(), name.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+    if (static_cast<std::size_t>(characters) > kLongestName || name.size() > 240) {  // bytes: a file name has 255
+        return HResult::VM_E_CONFIG_NAME_TOO_LONG;
+    }
+    const bool control =
+        std::any_of(name.begin(), name.end(), [](char c) { return (c >= 0 && c < 0x20) || c == 0x7F; });
+    return control || name[0] == '.' || name.find_first_of("*?:<>/|\\\"") != std::string::npos
+               ? HResult::VM_E_CONFIG_NAME_INVALID_CHAR
+               : HResult::S_OK;
+}
+
+std::filesystem::path MachineRegistry::default_folder() {
+    const auto absolute = [](const char* variable) {
+        const char* value = std::getenv(variable);
+        return value != nullptr && value[0] == '/' ? std::filesystem::path(value) : std::filesystem::path();
+    };
+    if (const auto data = absolute("XDG_DATA_HOME"); !data.empty()) {
+        return data / "vpc";
+    }
+    const auto home = absolute("HOME");
+    return home.empty() ? home : home / ".local" / "share" / "vpc";
+}
+
+std::vector<RegisteredMachine> MachineRegistry::machines() const {
+    std::vector<RegisteredMachine> machines;
+    std::error_code error;
+    for (std::filesystem::directory_iterator each(folder_, error), end; !error && each != end; each.increment(error)) {
+        const std::filesystem::path& file = each->path();
+        std::error_code ignored;
+        if (file.extension() == ".vmc" && check_machine_name(file.stem().string()) == HResult::S_OK &&
+            each->is_regular_file(ignored)) {
+            machines.push_back({file.stem().string(), file});
+        }
+    }
+    std::sort(machines.begin(), machines.end(), [](const auto& a, const auto& b) {
+        return std::pair(lower(a.name), a.name) < std::pair(lower(b.name), b.name);
+    });
+    return machines;
+}
+
+Outcome MachineRegistry::find(const std::string& name, RegisteredMachine& machine) const {
+    for (RegisteredMachine& each : machines()) {
+        if (lower(each.name) == lower(name)) {
+            machine = std::move(each);
+            return {};
+        }
+    }
+    return refused(HResult::VM_E_VM_UNKNOWN, fmt::format("'{}' is not in '{}'", name, folder_.string()));
+}
+
+Outcome MachineRegistry::create(const std::string& name, const Vmc& configuration) const {
+    if (const HResult checked = check_machine_name(name); checked != HResult::S_OK) {
+        return refused(checked);
+    }
+    RegisteredMachine other;
+    if (find(name, other).error == HResult::S_OK) {
+        return refused(HResult::VM_E_CONFIG_DUPLICATE_NAME, fmt::format("there is '{}'", other.file.string()));
+    }
+    std::error_code error;
+    std::filesystem::create_directories(folder_, error);
+    if (error) {
+        return host_problem(folder_, error);
+    }
+    return outcome_of(configuration.write(file_of(name)));
+}
+
+Outcome MachineRegistry::lock(const RegisteredMachine& machine, std::unique_ptr<disk::File>& lock) {
+    auto file = disk::open_file(machine.file, disk::OpenMode::ReadWrite);
+    if (!file) {
+        return file.error().code == disk::ErrorCode::NotFound ? refused(HResult::VM_E_VM_UNKNOWN, file.error().message)
+                                                              : outcome_of(tl::unexpected(file.error()));
+    }
+    if (const disk::Status locked = (*file)->lock(disk::LockKind::Exclusive); !locked) {
+        return locked.error().code == disk::ErrorCode::InUse ? refused(HResult::VM_E_VM_RUNNING) : outcome_of(locked);
+    }
+    lock = std::move(*file);
+    return {};
+}
+
+Outcome MachineRegistry::store(const RegisteredMachine& machine, const Vmc& configuration) {
+    if (is_there(machine.saved_state())) {
+        return refused(HResult::VM_E_PREF_VM_ACTIVE, "it is saved");
+    }
+    const disk::Status written = configuration.write(machine.file);  // which asks for the lock
+    if (!written && written.error().code == disk::ErrorCode::InUse) {
+        return refused(HResult::VM_E_PREF_VM_ACTIVE, "it is running");
+    }
+    return outcome_of(written);
+}
+
+Outcome MachineRegistry::rename(const std::string& name, const std::string& new_name) const {
+    RegisteredMachine machine;
+    if (Outcome found = find(name, machine); found.error != HResult::S_OK) {
+        return found;
+    }
+    if (const HResult checked = check_machine_name(new_name); checked != HResult::S_OK) {
+        return refused(checked);
+    }
+    RegisteredMachine other;
+    if (find(new_name, other).error == HResult::S_OK && other.file != machine.file) {
+        return refused(HResult::VM_E_CONFIG_DUPLICATE_NAME, fmt::format("there is '{}'", other.file.string()));
+    }
+    std::unique_ptr<disk::File> held;
+    if (Outcome locked = lock(machine, held); locked.error != HResult::S_OK) {
+        return locked.error == HResult::VM_E_VM_RUNNING ? refused(HResult::VM_E_PREF_VM_ACTIVE, "it is running")
+                                                        : locked;
+    }
+    if (is_there(machine.saved_state())) {
+        return refused(HResult::VM_E_PREF_VM_ACTIVE, "it is saved");
+    }
+    std::error_code error;
+    std::filesystem::rename(machine.file, file_of(new_name), error);
+    return error ? host_problem(file_of(new_name), error) : Outcome{};
+}
+
+Outcome MachineRegistry::remove(const std::string& name) const {
+    RegisteredMachine machine;
+    if (Outcome found = find(name, machine); found.error != HResult::S_OK) {
+        return found;
+    }
+    std::unique_ptr<disk::File> held;
+    if (Outcome locked = lock(machine, held); locked.error != HResult::S_OK) {
+        return locked;
+    }
+    std::error_code error;
+    for (const std::filesystem::path& file : {machine.saved_state(), machine.file}) {
+        std::filesystem::remove(file, error);
+        if (error) {
+            return host_problem(file, error);
+        }
+    }
+    return {};
+}
+
+}  // namespace vpc::tasks

@@ -1,0 +1,61 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "disk/file.h"
+#include "tasks/result.h"
+#include "tasks/vmc.h"
+
+namespace vpc::tasks {
+
+/// A machine that the registry, or a path to its configuration, leads to.
+struct RegisteredMachine {
+    std::string name;
+    std::filesystem::path file;  ///< the `.vmc`
+    /// The `.vsv` beside it; there while the machine is saved.
+    std::filesystem::path saved_state() const { return std::filesystem::path(file).replace_extension(".vsv"); }
+};
+
+/// Virtual PC's collection of machines: the `.vmc` files of one folder, which name the machines. Nothing is kept in
+/// memory, so several processes may use one folder. Any thread; no member throws.
+///
+/// Names have 1 to 80 characters, none of them one of * ? : < > / | \ " or a control character, and do not begin with a
+/// dot; they are unique without regard to the case of ASCII letters. Errors: VM_E_CONFIG_NO_NAME,
+/// VM_E_CONFIG_NAME_TOO_LONG, VM_E_CONFIG_NAME_INVALID_CHAR, VM_E_CONFIG_DUPLICATE_NAME; VM_E_VM_UNKNOWN (no such
+/// machine); VM_E_PREF_VM_ACTIVE (running, or where it says so saved); those of the host, with its reason as detail.
+class MachineRegistry {
+  public:
+    explicit MachineRegistry(std::filesystem::path folder) : folder_(std::move(folder)) {}
+    /// `$XDG_DATA_HOME/vpc`, or `~/.local/share/vpc`; empty when neither variable is an absolute path.
+    static std::filesystem::path default_folder();
+
+    const std::filesystem::path& folder() const { return folder_; }
+    /// In the order of their names.
+    std::vector<RegisteredMachine> machines() const;
+    Outcome find(const std::string& name, RegisteredMachine& machine) const;
+
+    /// Makes the folder if need be.
+    Outcome create(const std::string& name, const Vmc& configuration) const;
+    /// Replaces the configuration of a machine that is neither running nor saved.
+    static Outcome store(const RegisteredMachine& machine, const Vmc& configuration);
+    /// Neither running nor saved.
+    Outcome rename(const std::string& name, const std::string& new_name) const;
+    /// Deletes the configuration and the saved state; disks stay. Not while it runs.
+    Outcome remove(const std::string& name) const;
+
+    /// Whoever runs a machine, or changes its files, holds this lock on its configuration. VM_E_VM_RUNNING: somebody
+    /// has it.
+    static Outcome lock(const RegisteredMachine& machine, std::unique_ptr<disk::File>& lock);
+
+  private:
+    std::filesystem::path file_of(const std::string& name) const { return folder_ / (name + ".vmc"); }
+
+    std::filesystem::path folder_;
+};
+
+/// S_OK, or what is wrong with the name.
+HResult check_machine_name(const std::string& name);
+
+}  // namespace vpc::tasks
