@@ -2,12 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <random>
 #include <sstream>
 
 #include "tests/cli/disk_command.h"
@@ -222,41 +219,6 @@ TEST_F(DiskCommand, ErrorsAreOneLineThatNamesTheFile) {
         EXPECT_NE(ran.output.find(name), std::string::npos) << ran.output;
         EXPECT_EQ(std::count(ran.output.begin(), ran.output.end(), '\n'), 1) << ran.output;
     }
-}
-
-/// A process that is killed in the middle of compacting leaves a whole image that holds the same. A handful of moments
-/// here; VPC_KILLS sets another number.
-TEST_F(DiskCommand, KilledAtAnyMomentTheImageIsWhole) {
-    if (!installed("qemu-img")) {
-        GTEST_SKIP() << "not installed: qemu-img";
-    }
-    // Blocks of zeros in front, which are dropped, so that the others move.
-    ASSERT_EQ(in_folder("truncate -s 96M disk.raw; for i in 1 5 9 13 17 21 25 29; do head -c 3000000 /dev/urandom | "
-                        "dd of=disk.raw bs=3M seek=$i conv=notrunc status=none; done; "
-                        "qemu-img create -q -f vpc -o force_size=on full.vhd 96M && head -c 96M /dev/urandom >noise && "
-                        "qemu-img convert -n -f raw -O vpc noise full.vhd && rm noise && "
-                        "qemu-img convert -n -S 0 -f raw -O vpc disk.raw full.vhd")
-                  .status,
-              0);
-    const char* wanted = std::getenv("VPC_KILLS");
-    const int kills = wanted != nullptr ? std::atoi(wanted) : 6;
-    std::mt19937 random(static_cast<unsigned>(kills));
-    int in_time = 0;
-    for (int i = 0; i < kills; ++i) {
-        const Ran ran = in_folder("cp full.vhd d.vhd; " VPC_PROGRAM
-                                  " disk compact d.vhd --progress json >out & pid=$!; "
-                                  "while [ ! -s out ] && kill -0 $pid 2>/dev/null; do :; done; sleep 0." +
-                                  std::to_string(1000 + random() % 90).substr(1) +
-                                  "; kill -9 $pid; wait $pid; "
-                                  "echo status $?");
-        in_time += ran.output.find("status 137") != std::string::npos ? 1 : 0;
-        EXPECT_EQ(vpc_disk("compare disk.raw d.vhd").output, "the disks are identical\n");
-        EXPECT_EQ(in_folder("qemu-img compare -f raw -F vpc disk.raw d.vhd").status, 0);
-        EXPECT_EQ(vpc_disk("compact d.vhd --progress none").status, 0) << "it can be repeated";
-        EXPECT_EQ(vpc_disk("compare disk.raw d.vhd").output, "the disks are identical\n");
-    }
-    RecordProperty("killed_while_running", in_time);
-    std::printf("%d of %d kills came while it ran\n", in_time, kills);
 }
 
 }  // namespace

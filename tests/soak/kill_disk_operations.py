@@ -1,0 +1,286 @@
+#!/usr/bin/env python3
+"""Kills `vpc disk merge`, `convert`, `compact` and `resize` at random moments, and looks at what they leave.
+
+After each kill every image opens, passes `vpc disk check`, and holds every byte; qemu-img, which nobody here wrote,
+agrees; and the operation can be repeated. By hand, for instance:
+
+    tests/soak/kill_disk_operations.py --vpc build/release/vpc --kills 200
+
+Exit status: 0 all was as it should be, 1 something was not (its files are kept), 77 qemu-img is missing."""
+import argparse
+import hashlib
+import os
+import pathlib
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+MIB = 1 << 20
+SKIPPED = 77
+
+
+class Wrong(Exception):
+    """What was found after a kill is not as it should be."""
+
+
+def run(*command):
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+
+
+def need(*command):
+    result = run(*command)
+    if result.returncode != 0:
+        raise Wrong(f"{' '.join(str(part) for part in command)}: {result.stdout}{result.stderr}".strip())
+    return result.stdout
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_disk(path, mebibytes, pieces, seed):
+    """A raw disk with so many pieces of 3 MB of data, the rest holes."""
+    source = random.Random(seed)
+    with open(path, "wb") as disk:
+        disk.truncate(mebibytes * MIB)
+        for _ in range(pieces):
+            disk.seek(source.randrange((mebibytes - 3) * MIB) // 512 * 512)
+            disk.write(source.randbytes(3_000_000))
+
+
+class Operation:
+    """One kind of operation: prepare() makes its files in a folder once, each kill works on a copy of them."""
+
+    def __init__(self, vpc, folder):
+        self.vpc, self.folder = vpc, folder
+
+    def disk(self, *arguments):
+        return need(self.vpc, "disk", *arguments)
+
+    def same(self, image, model):
+        found = run(self.vpc, "disk", "compare", image, model).stdout
+        if found != "the disks are identical\n":
+            raise Wrong(f"{image.name} against {model.name}: {found}")
+
+    def qemu_agrees(self, image, model):
+        need("qemu-img", "compare", "-f", "vpc", "-F", "raw", image, model)
+
+    def is_done(self, work):
+        """Whether it is no more to be repeated."""
+        return False
+
+    def sound(self, image):
+        self.disk("check", image)
+
+
+class Compact(Operation):
+    """Blocks of zeros in front are dropped, so that the others move."""
+
+    name = "compact"
+
+    def prepare(self):
+        full, model = self.folder / "disk.vhd", self.folder / "model.raw"
+        write_disk(model, 64, 6, 1)
+        noise = self.folder / "noise"
+        noise.write_bytes(random.Random(2).randbytes(64 * MIB))
+        need("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "force_size=on", noise, full)
+        noise.unlink()
+        need("qemu-img", "convert", "-n", "-S", "0", "-f", "raw", "-O", "vpc", model, full)
+
+    def command(self, work):
+        return ["compact", work / "disk.vhd"]
+
+    def examine(self, work):
+        self.sound(work / "disk.vhd")
+        self.same(work / "disk.vhd", work / "model.raw")
+        self.qemu_agrees(work / "disk.vhd", work / "model.raw")
+
+    finished = examine
+
+
+class Merge(Operation):
+    """A differencing image into a dynamic one."""
+
+    name = "merge"
+
+    def prepare(self):
+        base, child, model = (self.folder / name for name in ("base.vhd", "child.vhd", "model.raw"))
+        write_disk(self.folder / "below.raw", 64, 5, 3)
+        self.disk("convert", self.folder / "below.raw", base, "--type", "dynamic")
+        # What the child holds: the difference between two disks, written by a guest's drive being the child.
+        shutil.copy(self.folder / "below.raw", model)
+        self.disk("create", "--type", "differencing", "--parent", base, child)
+        source = random.Random(4)
+        writes = [(source.randrange(60 * MIB) // 512, source.randbytes(512 * source.randrange(1, 3000)))
+                  for _ in range(40)]
+        with open(model, "r+b") as disk:
+            for sector, data in writes:
+                disk.seek(sector * 512)
+                disk.write(data)
+        write_child(child, writes)
+        self.same(child, model)
+
+    def command(self, work):
+        return ["merge", work / "child.vhd"]
+
+    def is_done(self, work):
+        return not (work / "child.vhd").exists()
+
+    def examine(self, work):
+        child = work / "child.vhd"
+        self.sound(work / "base.vhd")
+        if child.exists():
+            self.sound(child)
+            self.same(child, work / "model.raw")
+        else:
+            self.finished(work)
+
+    def finished(self, work):
+        if (work / "child.vhd").exists():
+            raise Wrong("the child was not deleted")
+        self.sound(work / "base.vhd")
+        self.same(work / "base.vhd", work / "model.raw")
+        self.qemu_agrees(work / "base.vhd", work / "model.raw")
+
+
+class Convert(Operation):
+    """Into a new image, which is there as a whole or not at all."""
+
+    name = "convert"
+
+    def prepare(self):
+        write_disk(self.folder / "model.raw", 64, 8, 5)
+        self.disk("convert", self.folder / "model.raw", self.folder / "source.vhd", "--type", "dynamic")
+        self.digest = digest(self.folder / "source.vhd")
+
+    def command(self, work):
+        return ["convert", work / "source.vhd", work / "target.vhd", "--type", "dynamic", "--force"]
+
+    def examine(self, work):
+        if digest(work / "source.vhd") != self.digest:
+            raise Wrong("the source has changed")
+        left = {path.name for path in work.iterdir()} - {"model.raw", "source.vhd", "target.vhd"}
+        if left:
+            raise Wrong(f"files are left behind: {', '.join(left)}")
+        if (work / "target.vhd").exists():
+            self.finished(work)
+
+    def finished(self, work):
+        self.sound(work / "target.vhd")
+        self.same(work / "target.vhd", work / "model.raw")
+        self.qemu_agrees(work / "target.vhd", work / "model.raw")
+
+
+class Resize(Operation):
+    """To sixteen times the size: the table grows over the first blocks."""
+
+    name = "resize"
+
+    def prepare(self):
+        write_disk(self.folder / "model.raw", 64, 8, 6)
+        need("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "force_size=on", self.folder / "model.raw",
+             self.folder / "disk.vhd")
+        shutil.copy(self.folder / "model.raw", self.folder / "large.raw")
+        os.truncate(self.folder / "large.raw", 2048 * MIB)
+
+    def command(self, work):
+        return ["resize", work / "disk.vhd", "2G"]
+
+    def examine(self, work):
+        self.sound(work / "disk.vhd")
+        size = self.disk("compare", work / "disk.vhd", work / "disk.vhd", "--json")
+        self.same(work / "disk.vhd", work / ("large.raw" if f'"first_size":{2048 * MIB},' in size else "model.raw"))
+
+    def finished(self, work):
+        self.sound(work / "disk.vhd")
+        self.same(work / "disk.vhd", work / "large.raw")
+
+
+def write_child(child, writes):
+    """Writes into a differencing VHD without blocks as the format says: whole blocks behind its structures, with the
+    bits of what was written."""
+    data = bytearray(child.read_bytes())
+    footer = bytes(data[-512:])
+    header = int.from_bytes(data[16 + len(data) - 512:][:8], "big")
+    table = int.from_bytes(data[header + 16:][:8], "big")
+    block_size = int.from_bytes(data[header + 32:][:4], "big")
+    del data[-512:]
+    blocks = {}
+    for first, content in writes:
+        for i in range(len(content) // 512):
+            block, within = divmod(first + i, block_size // 512)
+            bitmap, sectors = blocks.setdefault(block, (bytearray(512), bytearray(block_size)))
+            bitmap[within // 8] |= 0x80 >> within % 8
+            sectors[within * 512:within * 512 + 512] = content[i * 512:i * 512 + 512]
+    for block, (bitmap, sectors) in blocks.items():
+        data[table + 4 * block:table + 4 * block + 4] = (len(data) // 512).to_bytes(4, "big")
+        data += bitmap + sectors
+    child.write_bytes(bytes(data) + footer)
+
+
+def copy_folder(folder, work):
+    shutil.rmtree(work, ignore_errors=True)
+    subprocess.run(["cp", "-r", "--sparse=always", folder, work], check=True)
+
+
+def kill_once(operation, work, longest):
+    """Returns whether the kill came while the operation ran."""
+    copy_folder(operation.folder, work)
+    command = [str(part) for part in [operation.vpc, "disk", *operation.command(work), "--progress", "none"]]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(random.uniform(0, longest))
+    process.kill()
+    in_time = process.wait() == -9
+    operation.examine(work)
+    if not operation.is_done(work):
+        again = run(*command)
+        if again.returncode != 0:
+            raise Wrong(f"it cannot be repeated: {again.stderr}")
+    operation.finished(work)
+    return in_time
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--vpc", type=pathlib.Path, required=True, help="the program to test")
+    parser.add_argument("--kills", type=int, default=200, help="how many, of all operations together")
+    parser.add_argument("--operation", choices=["compact", "convert", "merge", "resize"], help="only this one")
+    options = parser.parse_args()
+    if shutil.which("qemu-img") is None:
+        print("qemu-img is not installed")
+        return SKIPPED
+    vpc = options.vpc.resolve()
+    offered = run(vpc, "disk", "--help").stdout
+    kinds = [kind for kind in (Compact, Convert, Merge, Resize)
+             if options.operation in (None, kind.name) and f"\n  {kind.name} " in offered]
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="vpc-kill-"))
+    kills = in_time = 0
+    try:
+        for number, kind in enumerate(kinds):
+            operation = kind(vpc, folder / kind.name)
+            operation.folder.mkdir()
+            operation.prepare()
+            work = folder / "work"
+            copy_folder(operation.folder, work)
+            before = time.monotonic()
+            operation.disk(*operation.command(work), "--progress", "none")
+            longest = time.monotonic() - before
+            operation.finished(work)
+            count = options.kills * (number + 1) // len(kinds) - options.kills * number // len(kinds)
+            hits = sum(kill_once(operation, work, longest) for _ in range(count))
+            print(f"{operation.name}: {count} kills, {hits} while it ran, nothing lost", flush=True)
+            kills, in_time = kills + count, in_time + hits
+            shutil.rmtree(operation.folder)
+    except Wrong as wrong:
+        print(f"FAILED after {kills} kills, in {operation.name}: {wrong}\nfiles kept in {folder}")
+        return 1
+    shutil.rmtree(folder)
+    print(f"{kills} kills, {in_time} of them in time; unopenable images 0, lost bytes 0, not repeatable 0")
+    return 0 if in_time > 0 or options.kills == 0 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
