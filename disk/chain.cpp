@@ -31,7 +31,8 @@ Result<std::array<std::uint8_t, 16>> id_of(const std::filesystem::path& path) {
         return tl::unexpected<Error>(size.error());
     }
     if (*size < kSectorSize) {
-        return fail(ErrorCode::NotAnImage, (*file)->name() + " is shorter than a sector: it is no disk image");
+        return fail(ErrorCode::NotAnImage,
+                    (*file)->name() + " is shorter than a sector: it is no disk image; restore a copy of it");
     }
     const auto found = vhd::find_footer(**file, *size);
     if (!found) {

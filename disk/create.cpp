@@ -33,7 +33,8 @@ Status check_size(std::uint64_t size, bool vhd) {
     const std::uint64_t largest = vhd ? vhd::kMaxDiskSize : std::uint64_t{1} << 62;
     if (size > largest) {
         return fail(ErrorCode::Unsupported,
-                    "a disk of " + std::to_string(size) + " bytes is too large; a VHD has at most 2040 GiB");
+                    "a disk of " + std::to_string(size) +
+                        " bytes is too large for a VHD; choose at most 2040 GiB, or a raw image");
     }
     return {};
 }
@@ -116,8 +117,8 @@ Status write_child(File& file, const NewImage& image) {
     const std::uint64_t parent_size = (*parent)->sectors() * kSectorSize;
     const std::uint64_t size = image.size != 0 ? image.size : parent_size;
     if (size < parent_size) {
-        return fail(ErrorCode::Unsupported, "a differencing disk cannot be smaller than its parent, which has " +
-                                                std::to_string(parent_size) + " bytes");
+        return fail(ErrorCode::Unsupported, "a differencing disk cannot be smaller than its parent; choose " +
+                                                std::to_string(parent_size) + " bytes or more");
     }
     if (auto status = check_size(size, true); !status) {
         return status;

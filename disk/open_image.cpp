@@ -56,7 +56,8 @@ Result<std::unique_ptr<BlockDevice>> open_vhd(std::unique_ptr<File> file, const 
         if (footer.current_size / kSectorSize * kSectorSize > found.offset) {
             return fail(ErrorCode::Corrupt, name + " is damaged: its footer gives the disk " +
                                                 std::to_string(footer.current_size) + " bytes, but only " +
-                                                std::to_string(found.offset) + " are there");
+                                                std::to_string(found.offset) +
+                                                " are there; restore a copy of it, or repair it");
         }
         return std::make_unique<vhd::FixedDisk>(std::move(file), footer, mode);
     }
@@ -111,8 +112,9 @@ Status refuse_other_formats(const FooterBytes& start, const std::string& name) {
     for (const Signature& signature : kSignatures) {
         if (std::equal(signature.bytes.begin(), signature.bytes.end(), start.begin() + signature.offset,
                        [](char a, std::uint8_t b) { return static_cast<std::uint8_t>(a) == b; })) {
-            return fail(ErrorCode::Unsupported, name + " is a " + signature.format +
-                                                    " image, which this version does not read; convert it to VHD");
+            return fail(ErrorCode::Unsupported,
+                        name + " is a " + signature.format +
+                            " image, which is not read here; convert it to a VHD with the program that made it");
         }
     }
     return {};
@@ -131,8 +133,10 @@ Result<std::unique_ptr<BlockDevice>> open_other(std::unique_ptr<File> file, std:
         return tl::unexpected<Error>(status.error());
     }
     if (size % kSectorSize != 0) {
-        return fail(ErrorCode::NotAnImage, file->name() + " has " + std::to_string(size) +
-                                               " bytes: a raw disk image is a multiple of 512 bytes long");
+        return fail(
+            ErrorCode::NotAnImage,
+            file->name() + " has " + std::to_string(size) +
+                " bytes, and a raw disk image is a multiple of 512 bytes long; it is cut off, or no disk image");
     }
     return std::make_unique<RawDisk>(std::move(file), size / kSectorSize, options.mode);
 }
@@ -150,8 +154,8 @@ Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, cons
         return tl::unexpected<Error>(size.error());
     }
     if (*size < kSectorSize) {
-        return fail(ErrorCode::NotAnImage,
-                    file->name() + (*size == 0 ? " is empty" : " is shorter than a sector") + ": it is no disk image");
+        return fail(ErrorCode::NotAnImage, file->name() + (*size == 0 ? " is empty" : " is shorter than a sector") +
+                                               ": it is no disk image; restore a copy of it");
     }
     const auto found = vhd::find_footer(*file, *size);
     if (!found) {

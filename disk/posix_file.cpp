@@ -88,13 +88,17 @@ tl::unexpected<Error> host_error(const std::string& action, const std::string& n
             message += "; check the path";
             break;
         case ErrorCode::AccessDenied:
-            message += "; change the file's permissions, or open it without writing";
+            message += action.ends_with("writing") ? "; change the file's permissions, or open it without writing"
+                       : action == "create"        ? "; change the folder's permissions, or choose another one"
+                                                   : "; change the file's permissions";
             break;
         case ErrorCode::ReadOnly:
-            message += "; copy the image to a writable place, or open it without writing";
+            message += action == "create" ? "; choose another folder"
+                                          : "; copy the image to a writable place, or open it without writing";
             break;
         case ErrorCode::NoSpace:
-            message += "; make room on the host's disk";
+            message += error == EFBIG ? "; put it on a file system, or raise the limit, that allows files so large"
+                                      : "; make room on the host's disk";
             break;
         default:
             break;
@@ -334,7 +338,7 @@ Result<std::unique_ptr<File>> open_file(const std::filesystem::path& path, OpenM
         return host_error(action, name, errno);
     }
     if (const char* kind = wrong_kind(status)) {
-        return fail(ErrorCode::NotAnImage, name + " is " + kind + ", not a disk image");
+        return fail(ErrorCode::NotAnImage, name + " is " + kind + ", not a disk image; name the file of an image");
     }
     int descriptor = -1;
     do {
@@ -350,7 +354,7 @@ Result<std::unique_ptr<File>> open_file(const std::filesystem::path& path, OpenM
         return host_error(action, name, errno);
     }
     if (const char* kind = wrong_kind(status)) {
-        return fail(ErrorCode::NotAnImage, name + " is " + kind + ", not a disk image");
+        return fail(ErrorCode::NotAnImage, name + " is " + kind + ", not a disk image; name the file of an image");
     }
     return file;
 }

@@ -122,10 +122,12 @@ std::vector<FileRange> structures_of(const DynamicHeader& header, const Footer& 
 Status check_dynamic_header(const DynamicHeader& header, const Footer& footer, std::uint64_t end,
                             const std::string& name) {
     const auto damaged = [&name](const std::string& what) {
-        return fail(ErrorCode::Corrupt, name + " is damaged: " + what);
+        return fail(ErrorCode::Corrupt, name + " is damaged: " + what + "; restore a copy of it");
     };
     if (header.header_version != kHeaderVersion) {
-        return fail(ErrorCode::Unsupported, name + " has a dynamic disk header of an unknown version");
+        return fail(
+            ErrorCode::Unsupported,
+            name + " has a dynamic disk header of an unknown version; convert it with the program that made it");
     }
     if (!std::has_single_bit(header.block_size) || header.block_size < kMinBlockSize) {
         return damaged("its block size of " + std::to_string(header.block_size) + " bytes is not a power of two");
@@ -134,7 +136,8 @@ Status check_dynamic_header(const DynamicHeader& header, const Footer& footer, s
         return fail(ErrorCode::Unsupported, name + " uses " + std::to_string(header.max_table_entries) + " blocks of " +
                                                 std::to_string(header.block_size) + " bytes; at most " +
                                                 std::to_string(kMaxTableEntries) + " of at most " +
-                                                std::to_string(kMaxBlockSize) + " are supported");
+                                                std::to_string(kMaxBlockSize) +
+                                                " are supported; convert it with the program that made it");
     }
     if (header.max_table_entries < needed_table_entries(footer.current_size, header.block_size)) {
         return damaged("its block allocation table is too short for the size of the disk");

@@ -112,11 +112,11 @@ Status check_footer(const Footer& footer, const std::string& name) {
                                                 "; known are 2 (fixed), 3 (dynamic) and 4 (differencing)");
     }
     if (footer.current_size < kSectorSize) {
-        return fail(ErrorCode::Corrupt, name + " is damaged: its footer gives the disk no size");
+        return fail(ErrorCode::Corrupt, name + " is damaged: its footer gives the disk no size; restore a copy of it");
     }
     if (footer.current_size > kMaxDiskSize) {
         return fail(ErrorCode::Unsupported, name + " describes a disk of " + std::to_string(footer.current_size) +
-                                                " bytes; a VHD has at most 2040 GiB");
+                                                " bytes, and a VHD has at most 2040 GiB; restore a copy of it");
     }
     return {};
 }

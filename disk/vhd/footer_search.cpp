@@ -100,7 +100,8 @@ Result<LoadedHeader> load_dynamic_header(File& file, const Footer& footer, std::
     const std::string& name = file.name();
     if (footer.data_offset < kFooterSize || footer.data_offset % kSectorSize != 0 ||
         footer.data_offset > footer_offset || kDynamicHeaderSize > footer_offset - footer.data_offset) {
-        return fail(ErrorCode::Corrupt, name + " is damaged: its dynamic disk header lies outside the file");
+        return fail(ErrorCode::Corrupt,
+                    name + " is damaged: its dynamic disk header lies outside the file; restore a copy of it");
     }
     DynamicHeaderBytes bytes;
     if (auto status = file.read(footer.data_offset, Buffer(bytes)); !status) {
@@ -108,7 +109,8 @@ Result<LoadedHeader> load_dynamic_header(File& file, const Footer& footer, std::
     }
     LoadedHeader loaded = {.header = parse_dynamic_header(bytes), .intact = is_intact_dynamic_header(bytes)};
     if (loaded.header.cookie != kDynamicHeaderCookie) {
-        return fail(ErrorCode::Corrupt, name + " is damaged: it has no dynamic disk header where its footer says");
+        return fail(ErrorCode::Corrupt,
+                    name + " is damaged: it has no dynamic disk header where its footer says; restore a copy of it");
     }
     if (auto status = check_dynamic_header(loaded.header, footer, footer_offset, name); !status) {
         return tl::unexpected<Error>(status.error());

@@ -47,12 +47,13 @@ class DiskCommand : public ::testing::Test {
     }
 
     /// Expects the command to end with status 1 and one line on stderr that contains `part`.
-    void expect_failure(const std::string& arguments, const std::string& part) const {
+    vpc::testing::Ran expect_failure(const std::string& arguments, const std::string& part) const {
         const vpc::testing::Ran ran = vpc_disk(arguments);
         EXPECT_EQ(ran.status, 1) << arguments << ": " << ran.output;
         EXPECT_EQ(ran.output.rfind("vpc: ", 0), 0u) << arguments << ": " << ran.output;
         EXPECT_NE(ran.output.find(part), std::string::npos) << arguments << ": " << ran.output;
         EXPECT_EQ(std::count(ran.output.begin(), ran.output.end(), '\n'), 1) << arguments << ": " << ran.output;
+        return ran;
     }
 
     disk::testing::TemporaryFolder folder_;

@@ -130,7 +130,8 @@ void print_text(std::FILE* stream, const std::string& text) {
 }
 
 ExitStatus report(const disk::Error& error) {
-    print_text(stderr, fmt::format("vpc: {}\n", error.message));
+    const char* hint = error.code == disk::ErrorCode::AlreadyExists ? " by --force" : "";
+    print_text(stderr, fmt::format("vpc: {}{}\n", error.message, hint));
     return error.code == disk::ErrorCode::Cancelled ? kInterrupted : kFailed;
 }
 

@@ -1,4 +1,5 @@
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <cstdio>
 #include <string>
 
@@ -26,6 +27,7 @@ std::string version_text() {
 
 int main(int argc, char** argv) {
     using namespace vpc::cli;
+    std::signal(SIGXFSZ, SIG_IGN);  // a file that must not grow any more is an error like a full disk
     CLI::App app{"An x86 PC for old machines, scripts and programs."};
     app.name("vpc");
     app.require_subcommand(1);
