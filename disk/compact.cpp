@@ -1,6 +1,8 @@
 #include "disk/compact.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <exception>
 #include <string>
 #include <utility>
@@ -16,6 +18,8 @@ namespace {
 
 /// Read of every block to begin with: that tells most of those which stay from those which may go.
 constexpr std::uint64_t kProbe = 64 * 1024;
+/// Read between two corrections of what there is to be done.
+constexpr std::uint64_t kReadBetweenUpdates = 16 << 20;
 /// Read and compared at once: fits into the processor's caches.
 constexpr std::uint64_t kPiece = 256 * 1024;
 
@@ -100,6 +104,31 @@ class FreeBlocks {
     std::vector<std::uint32_t> free_;  ///< free sectors of every block
 };
 
+/// How the parts of the work compare in time, in bytes read. How fast the host reads is found out on the way: from its
+/// memory several times as fast as from the drive.
+class Weights {
+  public:
+    /// So much was read, and nothing else done, since this object was made.
+    void reading(std::uint64_t bytes) {
+        const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start_;
+        if (bytes >= kEnough && time.count() > 0) {
+            rate_ = static_cast<double>(bytes) / time.count();
+        }
+    }
+    /// Of a byte written: a drive writes no faster than it reads.
+    std::uint64_t writing() const { return std::clamp<std::uint64_t>(std::llround(rate_ / kWriteRate), 1, 16); }
+    /// Of a byte that the host frees.
+    double cutting() const { return std::min(rate_ / kCutRate, 4.0); }
+
+  private:
+    static constexpr std::uint64_t kEnough = std::uint64_t{4} << 20;
+    /// Bytes a second, as measured on an SSD with ext4.
+    static constexpr double kWriteRate = 1e9;
+    static constexpr double kCutRate = 4e9;
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+    double rate_ = kWriteRate;
+};
+
 /// How many blocks move when those that go are gone: the ones behind where the last of the others will lie then.
 std::uint64_t moves_without(const std::vector<bool>& goes) {
     const auto stays = std::count(goes.begin(), goes.end(), false);
@@ -110,7 +139,7 @@ std::uint64_t moves_without(const std::vector<bool>& goes) {
 /// what there is to be read and moved, and the progress is true.
 Result<std::vector<bool>> find_unneeded(vhd::DynamicDisk& disk, const vhd::BlockMover& mover,
                                         const std::vector<std::uint32_t>& stored, const FreeBlocks& free_blocks,
-                                        WorkMeter& meter) {
+                                        Weights& weights, WorkMeter& meter) {
     BlockJudge judge(disk);
     const std::uint64_t block_size = disk.header().block_size;
     const std::uint64_t probe = std::min(kProbe, block_size);
@@ -138,16 +167,21 @@ Result<std::vector<bool>> find_unneeded(vhd::DynamicDisk& disk, const vhd::Block
         const double seen = static_cast<double>(i + 1);
         const double moves = static_cast<double>(unneeded * (i + 1 - unneeded)) / seen;
         const double more = static_cast<double>(to_be_read.size() * (block_size - probe)) +
-                            moves * static_cast<double>(mover.work_of_a_move());
+                            moves * static_cast<double>(mover.work_of_a_move(weights.writing())) +
+                            static_cast<double>(unneeded * block_size) * weights.cutting();
         meter.set_total(probes + static_cast<std::uint64_t>(more / seen * static_cast<double>(stored.size())));
         if (auto status = meter.advance_to(probe * (i + 1)); !status) {
             return tl::unexpected<Error>(status.error());
         }
     }
-    const std::uint64_t moves = moves_without(goes) * mover.work_of_a_move();
-    const std::uint64_t reads = to_be_read.size() * (block_size - probe);
-    meter.set_total(probes + reads + moves);
     std::uint64_t read = 0;
+    const auto update = [&] {
+        const auto cut = static_cast<double>(std::count(goes.begin(), goes.end(), true)) *
+                         static_cast<double>(block_size) * weights.cutting();
+        meter.set_total(probes + to_be_read.size() * (block_size - probe) + static_cast<std::uint64_t>(cut) +
+                        moves_without(goes) * mover.work_of_a_move(weights.writing()));
+    };
+    update();
     for (const std::size_t i : to_be_read) {
         const auto gone = judge.nothing_keeps(stored[i], probe, block_size, meter);
         if (!gone) {
@@ -158,15 +192,20 @@ Result<std::vector<bool>> find_unneeded(vhd::DynamicDisk& disk, const vhd::Block
         if (auto status = meter.advance_to(probes + read); !status) {
             return tl::unexpected<Error>(status.error());
         }
+        if (read / kReadBetweenUpdates != (read - (block_size - probe)) / kReadBetweenUpdates) {
+            weights.reading(probes + read);
+            update();
+        }
     }
-    meter.set_total(probes + reads + moves_without(goes) * mover.work_of_a_move());
+    update();
     return goes;
 }
 
 Status compact_blocks(vhd::DynamicDisk& disk, const FreeBlocks& free_blocks, WorkMeter& meter) {
     vhd::BlockMover mover(disk);
     const std::vector<std::uint32_t> stored = mover.blocks();
-    const auto goes = find_unneeded(disk, mover, stored, free_blocks, meter);
+    Weights weights;
+    const auto goes = find_unneeded(disk, mover, stored, free_blocks, weights, meter);
     if (!goes) {
         return tl::unexpected<Error>(goes.error());
     }
@@ -176,13 +215,13 @@ Status compact_blocks(vhd::DynamicDisk& disk, const FreeBlocks& free_blocks, Wor
             unneeded.push_back(stored[i]);
         }
     }
-    if (auto status = mover.drop(unneeded); !status) {
+    if (auto status = meter.wait_for([&] { return mover.drop(unneeded); }); !status) {
         return status;
     }
-    if (auto status = mover.carry_out(mover.plan(), meter); !status) {
+    if (auto status = mover.carry_out(mover.plan(), meter, weights.writing()); !status) {
         return status;
     }
-    return meter.wait_for([&mover] { return mover.shorten(); });
+    return mover.shorten(meter, weights.cutting());
 }
 
 }  // namespace

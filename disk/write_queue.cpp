@@ -23,7 +23,8 @@ WriteQueue::Piece::Piece()
     }
 }
 
-WriteQueue::WriteQueue(File& file, WorkMeter& meter) : file_(file), meter_(meter) {
+WriteQueue::WriteQueue(File& file, WorkMeter& meter, std::uint64_t weight)
+    : file_(file), meter_(meter), weight_(weight) {
     for (std::size_t i = 0; i < kPieces; ++i) {
         pieces_.push_back(std::make_unique<Piece>());
         free_.push_back(pieces_.back().get());
@@ -90,7 +91,7 @@ Status WriteQueue::settle(std::unique_lock<std::mutex>& lock) {
     const std::uint64_t written = std::exchange(written_, 0);
     const std::optional<Error> error = error_;
     lock.unlock();
-    const Status going_on = meter_.add(written);
+    const Status going_on = meter_.add(written * weight_);
     lock.lock();
     return error ? Status(tl::unexpected<Error>(*error)) : going_on;
 }

@@ -44,8 +44,8 @@ class WriteQueue {
         std::unique_ptr<std::uint8_t, Free> memory_;
     };
 
-    /// `file` must outlive the queue; `meter` is told of what has been written.
-    WriteQueue(File& file, WorkMeter& meter);
+    /// `file` must outlive the queue; `meter` is told of what has been written, each byte as `weight` bytes of work.
+    WriteQueue(File& file, WorkMeter& meter, std::uint64_t weight = 1);
     /// Waits for the writes that have begun; those that have not are dropped.
     ~WriteQueue();
     WriteQueue(const WriteQueue&) = delete;
@@ -73,6 +73,7 @@ class WriteQueue {
 
     File& file_;
     WorkMeter& meter_;
+    std::uint64_t weight_;
     std::vector<std::unique_ptr<Piece>> pieces_;
     std::mutex mutex_;
     std::condition_variable changed_;  ///< any of what follows

@@ -9,6 +9,9 @@ namespace {
 
 /// Bytes moved between two barriers. What a cancellation loses at most, and what the drive has to store in one go.
 constexpr std::uint64_t kBatch = std::uint64_t{128} << 20;
+/// Bytes cut off the file at once, and how many pieces there are at most: each takes a footer.
+constexpr std::uint64_t kCut = std::uint64_t{32} << 20;
+constexpr std::uint64_t kMaxCuts = 64;
 
 }  // namespace
 
@@ -119,12 +122,12 @@ std::vector<BlockMover::Move> BlockMover::plan() const {
     return moves;
 }
 
-Status BlockMover::carry_out(const std::vector<Move>& moves, WorkMeter& meter) {
+Status BlockMover::carry_out(const std::vector<Move>& moves, WorkMeter& meter, std::uint64_t weight) {
     if (moves.empty()) {
         return {};
     }
     File& file = *disk_.file_;
-    WriteQueue queue(file, meter);
+    WriteQueue queue(file, meter, weight);
     const auto batch = static_cast<std::size_t>(std::max<std::uint64_t>(kBatch / disk_.slot_bytes(), 1));
     for (std::size_t done = 0; done < moves.size();) {
         const std::size_t end = std::min(done + batch, moves.size());
@@ -186,7 +189,7 @@ Status BlockMover::copy_block(const Move& move, WriteQueue& queue, std::vector<W
     return {};
 }
 
-Status BlockMover::shorten() {
+std::uint64_t BlockMover::end_of_blocks() const {
     std::uint64_t end = 0;
     for (const Range& range : structures()) {
         end = std::max(end, range.end);
@@ -194,15 +197,44 @@ Status BlockMover::shorten() {
     for (const std::uint32_t block : blocks()) {
         end = std::max(end, disk_.bitmap_offset(block) + disk_.slot_bytes());
     }
-    disk_.blocks_end_ = end;
-    const std::uint64_t footer_before = disk_.footer_offset_;
-    if (auto status = disk_.cut_unused_room(); !status) {
+    return end;
+}
+
+std::uint64_t BlockMover::bytes_to_cut() const {
+    const std::uint64_t footer = disk_.footer_place(end_of_blocks());
+    return disk_.footer_offset_ - std::min(footer, disk_.footer_offset_);
+}
+
+Status BlockMover::shorten(WorkMeter& meter, double weight) {
+    const std::uint64_t to_cut = bytes_to_cut();
+    disk_.blocks_end_ = end_of_blocks();
+    // Wherever the file may end for a while, there is a footer before the first piece goes.
+    std::vector<std::uint64_t> footers;
+    const std::uint64_t piece = std::max(kCut, to_cut / kMaxCuts);
+    for (std::uint64_t left = to_cut; left > 0; left -= std::min(piece, left)) {
+        footers.push_back(disk_.footer_place(disk_.footer_offset_ - left));
+    }
+    for (const std::uint64_t footer : footers) {
+        if (auto status = disk_.file_->write(footer, ConstBuffer(serialise(disk_.footer_))); !status) {
+            return status;
+        }
+    }
+    if (auto status = meter.wait_for([this] { return disk_.file_->sync(); }); !status) {
         return status;
     }
-    disk_.footer_offset_ = std::min(disk_.footer_place(end), footer_before);
+    for (; !footers.empty(); footers.pop_back()) {
+        const std::uint64_t bytes = disk_.footer_offset_ - footers.back();
+        if (auto status = disk_.file_->truncate(footers.back() + kFooterSize); !status) {
+            return status;
+        }
+        disk_.footer_offset_ = footers.back();
+        if (auto status = meter.add(static_cast<std::uint64_t>(static_cast<double>(bytes) * weight)); !status) {
+            return status;
+        }
+    }
     disk_.stale_end_ = disk_.footer_offset_;
     disk_.has_room_ = false;
-    return disk_.file_->sync();
+    return meter.wait_for([this] { return disk_.file_->sync(); });
 }
 
 }  // namespace vpc::disk::vhd

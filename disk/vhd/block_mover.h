@@ -37,12 +37,17 @@ class BlockMover {
     /// The fewest moves after which the blocks lie as far to the front as they can: the last block to the first gap
     /// that is large enough for it, and so on.
     std::vector<Move> plan() const;
-    /// Bytes that a move reads and writes.
-    std::uint64_t work_of_a_move() const { return 2 * std::uint64_t{disk_.header_.block_size}; }
+    /// What the meter hears of a move when a byte written counts as `weight` bytes read.
+    std::uint64_t work_of_a_move(std::uint64_t weight = 1) const {
+        return (1 + weight) * std::uint64_t{disk_.header_.block_size};
+    }
     /// Carries a plan out. Stopped or failed, some blocks have moved and the disk is whole.
-    Status carry_out(const std::vector<Move>& moves, WorkMeter& meter);
-    /// Cuts what lies behind the last block off the file.
-    Status shorten();
+    Status carry_out(const std::vector<Move>& moves, WorkMeter& meter, std::uint64_t weight = 1);
+    /// Bytes that shorten() is going to cut off.
+    std::uint64_t bytes_to_cut() const;
+    /// Cuts what lies behind the last block off the file, a piece at a time: the host takes a while to give the room
+    /// free. The meter hears `weight` bytes of work for each that has gone. Stopped or failed, the file is whole.
+    Status shorten(WorkMeter& meter, double weight);
 
   private:
     /// Bytes of the file that no block may take.
@@ -58,6 +63,7 @@ class BlockMover {
     };
 
     std::vector<Range> structures() const;
+    std::uint64_t end_of_blocks() const;
     std::uint64_t place_behind(std::uint64_t end, const std::vector<Range>& taken) const;
     Status copy_block(const Move& move, WriteQueue& queue, std::vector<WaitingBitmap>& bitmaps, WorkMeter& meter);
 

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <unordered_map>
 #include <vector>
 
@@ -30,30 +31,31 @@ class SectorBitmaps {
     void mark_full(std::uint32_t block) { full_[block] = true; }
 
     /// The block was dropped or lies elsewhere now; its bitmap has no changes.
-    void forget(std::uint32_t block) {
-        full_[block] = false;
-        loaded_.erase(block);
-    }
+    void forget(std::uint32_t block);
 
     /// Bitmaps with changes. They are held in memory until they have been written, so the owner keeps this small.
-    std::size_t dirty() const { return dirty_; }
+    std::size_t dirty() const { return dirty_.size(); }
     /// Writes all changed bitmaps. What fails stays to be written.
     Status write_dirty(File& file);
 
   private:
-    struct Bitmap {
+    struct Dirty {
         std::uint64_t offset = 0;
         std::vector<std::uint8_t> bytes;
-        bool dirty = false;
     };
 
-    Result<Bitmap*> load(File& file, std::uint32_t block, std::uint64_t offset);
-    bool is_full(const Bitmap& bitmap) const;
+    Result<std::span<const std::uint8_t>> find(File& file, std::uint32_t block, std::uint64_t offset);
+    std::size_t place_of(std::uint32_t block) const { return block % kept_block_.size(); }
+    std::span<std::uint8_t> kept_at(std::size_t place) { return std::span(kept_).subspan(place * length_, length_); }
+    bool is_full(std::span<const std::uint8_t> bitmap) const;
 
     std::uint32_t sectors_per_block_;
+    std::size_t length_;  ///< of a bitmap, in bytes
     std::vector<bool> full_;
-    std::unordered_map<std::uint32_t, Bitmap> loaded_;
-    std::size_t dirty_ = 0;
+    /// Unchanged bitmaps, one behind the other: a block's number says in which place its own is, if it is there.
+    std::vector<std::uint8_t> kept_;
+    std::vector<std::uint32_t> kept_block_;  ///< whose bitmap is in a place
+    std::unordered_map<std::uint32_t, Dirty> dirty_;
 };
 
 }  // namespace vpc::disk::vhd
