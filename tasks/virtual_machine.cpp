@@ -6,6 +6,8 @@
 #include <array>
 #include <system_error>
 
+#include "devices/atapi_cdrom.h"
+#include "devices/floppy_format.h"
 #include "disk/block_device.h"
 #include "tasks/start_task.h"
 
@@ -157,6 +159,16 @@ bool VirtualMachine::post(std::function<void(devices::Board&)> work) {
     return machine_ && machine_->post(std::move(work));
 }
 
+bool VirtualMachine::look_at(std::function<void(devices::Board&)> work) {
+    VMVMState before{};
+    if (!take({VMVMState::Paused}, before)) {
+        return post(std::move(work));
+    }
+    work(machine_->board());
+    release(before);
+    return true;
+}
+
 // ---- starting ------------------------------------------------------------------------------------------------------
 
 HResult VirtualMachine::Startup(std::shared_ptr<IVMTask>& task) {
@@ -186,6 +198,45 @@ Outcome VirtualMachine::start(TaskControl& control, bool restore) {
     }
     run_on();
     return outcome;
+}
+
+Outcome VirtualMachine::open_media(devices::BoardConfiguration& configuration) const {
+    if (settings_.cdrom_place) {
+        configuration.cdroms[*settings_.cdrom_place] = true;
+    }
+    if (settings_.cdrom_place && !settings_.disc.empty()) {
+        auto disc = disk::open_image(settings_.disc, disk::OpenMode::ReadOnly);
+        if (!disc) {
+            return outcome_of(tl::unexpected(disc.error()));
+        }
+        if (std::string problem = devices::cd_problem((*disc)->sectors()); !problem.empty()) {
+            return {HResult::VM_E_IMAGE_CAPTURE_FAIL, VMTaskResult::UnexpectedError,
+                    fmt::format("'{}' {}", settings_.disc.string(), problem)};
+        }
+        configuration.discs[*settings_.cdrom_place] = std::move(*disc);
+    }
+    for (std::size_t drive = 0; drive < settings_.floppies.size(); ++drive) {
+        const std::filesystem::path& file = settings_.floppies[drive];
+        if (file.empty()) {
+            continue;
+        }
+        auto image = disk::open_image(file, disk::OpenMode::ReadWrite);
+        if (!image && image.error().code == disk::ErrorCode::AccessDenied) {
+            image = disk::open_image(file, disk::OpenMode::ReadOnly);  // a write-protected disk
+        }
+        if (!image) {
+            return outcome_of(tl::unexpected(image.error()));
+        }
+        const std::uint64_t sectors = (*image)->sectors();
+        if (devices::find_floppy_format(sectors) == nullptr) {
+            return {HResult::VM_E_IMAGE_CAPTURE_FAIL, VMTaskResult::UnexpectedError,
+                    fmt::format("'{}' {}", file.string(),
+                                devices::floppy_problem(devices::FloppyDriveType::Mb1_44, sectors))};
+        }
+        configuration.floppy_drives[drive] = devices::drive_for(sectors);
+        configuration.floppies[drive] = std::move(*image);
+    }
+    return {};
 }
 
 Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
@@ -233,6 +284,9 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
         }
         generations[i] = std::move(*generation);
         configuration.disks[i] = std::move(*image);
+    }
+    if (Outcome media = open_media(configuration); media.result != VMTaskResult::Success) {
+        return media;
     }
     if (saved) {
         if (std::string reason = saved->misfit(identity(), generations); !reason.empty()) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,10 @@ struct MachineSettings {
     std::vector<std::uint8_t> bios;
     std::vector<std::uint8_t> vga_bios;
     std::array<std::filesystem::path, 4> disks;  ///< as BoardConfiguration::disks; empty: none
+    /// As BoardConfiguration::cdroms; none: no drive.
+    std::optional<unsigned> cdrom_place;
+    std::filesystem::path disc;                     ///< in it; empty: none. Only read
+    std::array<std::filesystem::path, 2> floppies;  ///< in A and B; their sizes decide what drives there are
     std::string boot_order = "acd";
     std::filesystem::path saved_state;  ///< the `.vsv`
     /// As in BoardConfiguration: called on the machine's thread.
@@ -107,6 +112,9 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
 
     /// Runs `work` on the machine's thread; false when there is no running or paused machine.
     bool post(std::function<void(devices::Board&)> work);
+    /// The same, and also while the machine is paused: then at once on the caller's thread. False: neither running nor
+    /// paused, or another actor has the paused machine.
+    bool look_at(std::function<void(devices::Board&)> work);
     /// Why the machine last ended by itself, if the CPU failed; one line for people.
     std::string failure() const;
 
@@ -126,6 +134,8 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
 
     Outcome start(TaskControl& control, bool restore);
     Outcome bring_up(TaskControl& control, bool restore);
+    /// Opens what is in the removable drives.
+    Outcome open_media(devices::BoardConfiguration& configuration) const;
     Outcome save(TaskControl& control, VMVMState before);
     Outcome turn_off(TaskControl& control);
     Outcome reset(TaskControl& control);

@@ -114,6 +114,10 @@ class StopOnSignals {
     std::thread watcher_;
 };
 
+std::string message_of(const disk::Error& error) {
+    return error.message + (error.code == disk::ErrorCode::AlreadyExists ? " by --force" : "");
+}
+
 }  // namespace
 
 void add_task_options(CLI::App& app, TaskOptions& options) {
@@ -130,22 +134,37 @@ void print_text(std::FILE* stream, const std::string& text) {
 }
 
 ExitStatus report(const disk::Error& error) {
-    const char* hint = error.code == disk::ErrorCode::AlreadyExists ? " by --force" : "";
-    print_text(stderr, fmt::format("vpc: {}{}\n", error.message, hint));
+    print_text(stderr, fmt::format("vpc: {}\n", message_of(error)));
     return error.code == disk::ErrorCode::Cancelled ? kInterrupted : kFailed;
+}
+
+ExitStatus watch_task(const std::string& description, const TaskOptions& options,
+                      const std::function<tasks::Outcome(const disk::Operation&)>& work) {
+    ProgressDisplay display(description, options.progress);
+    tasks::Outcome outcome;
+    {
+        const StopOnSignals signals;
+        outcome = work(
+            {.progress = [&](const disk::Progress& progress) { display.show(progress); }, .stop = signals.token()});
+    }
+    display.finish(outcome);
+    if (tasks::succeeded(outcome.error)) {
+        return kDone;
+    }
+    print_text(stderr, fmt::format("vpc: {}\n", outcome.detail));
+    return outcome.result == tasks::VMTaskResult::Cancelled ? kInterrupted : kFailed;
 }
 
 ExitStatus run_task(const std::string& description, const TaskOptions& options,
                     const std::function<disk::Status(const disk::Operation&)>& work) {
-    ProgressDisplay display(description, options.progress);
-    disk::Status done;
-    {
-        const StopOnSignals signals;
-        done = work(
-            {.progress = [&](const disk::Progress& progress) { display.show(progress); }, .stop = signals.token()});
-    }
-    display.finish(tasks::outcome_of(done));
-    return done ? kDone : report(done.error());
+    return watch_task(description, options, [&](const disk::Operation& operation) {
+        const disk::Status done = work(operation);
+        tasks::Outcome outcome = tasks::outcome_of(done);
+        if (!done) {
+            outcome.detail = message_of(done.error());
+        }
+        return outcome;
+    });
 }
 
 }  // namespace vpc::cli

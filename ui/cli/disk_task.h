@@ -5,6 +5,7 @@
 
 #include "disk/error.h"
 #include "disk/operation.h"
+#include "tasks/result.h"
 #include "ui/cli/exit_status.h"
 
 namespace CLI {  // NOLINT(readability-identifier-naming): named by the library
@@ -29,6 +30,11 @@ void add_task_options(CLI::App& app, TaskOptions& options);
 /// second one ends the process at once. A failure is printed on stderr: kFailed.
 ExitStatus run_task(const std::string& description, const TaskOptions& options,
                     const std::function<disk::Status(const disk::Operation&)>& work);
+
+/// The same for any other task. `work` fills in the whole outcome, its detail being all that is to be said of a
+/// failure.
+ExitStatus watch_task(const std::string& description, const TaskOptions& options,
+                      const std::function<tasks::Outcome(const disk::Operation&)>& work);
 
 /// Writes to stdout or stderr. That nobody reads it is no reason to fail: it may be closed.
 void print_text(std::FILE* stream, const std::string& text);

@@ -6,7 +6,9 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "tasks/control_client.h"
 #include "tasks/machine_registry.h"
+#include "tasks/runtime_folder.h"
 #include "tasks/worker.h"
 #include "ui/cli/disk_task.h"
 #include "ui/cli/machine_file.h"
@@ -46,11 +48,16 @@ ExitStatus report(const std::string& name, const tasks::Outcome& outcome) {
                             outcome.detail.empty() ? "" : ": ", outcome.detail));
 }
 
-/// "running", "saved" or "turned_off".
+/// "saved" or "turned_off", or what the process says that runs it: "running", "paused", ...
 std::string state_of(const RegisteredMachine& machine) {
     std::unique_ptr<disk::File> lock;
     if (MachineRegistry::lock(machine, lock).error == HResult::VM_E_VM_RUNNING) {
-        return "running";
+        if (const auto folder = tasks::runtime_folder()) {
+            if (const auto client = tasks::ControlClient::connect(tasks::control_socket(*folder, machine.file))) {
+                return (*client)->hello().value("state", "running");
+            }
+        }
+        return "running";  // by vpc run, which cannot be asked
     }
     std::error_code ignored;
     return std::filesystem::exists(machine.saved_state(), ignored) ? "saved" : "turned_off";

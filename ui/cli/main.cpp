@@ -5,6 +5,7 @@
 
 #include "core/cpu.h"
 #include "core/log.h"
+#include "ui/cli/control_command.h"
 #include "ui/cli/disk_command.h"
 #include "ui/cli/exit_status.h"
 #include "ui/cli/machine_command.h"
@@ -58,6 +59,7 @@ int main(int argc, char** argv) {
         };
     });
     add_machine_commands(app, action);
+    add_control_commands(app, action);
     add_disk_command(app, action);
 
     try {

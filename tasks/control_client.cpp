@@ -1,0 +1,133 @@
+#include "tasks/control_client.h"
+
+#include <fmt/format.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "tasks/runtime_folder.h"
+
+namespace vpc::tasks {
+namespace {
+
+using nlohmann::json;
+
+constexpr timeval kPatience{.tv_sec = 30, .tv_usec = 0};
+
+/// -1 with errno.
+int connect_to(const std::filesystem::path& socket) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    const std::string path = socket.string();
+    if (path.size() >= sizeof(address.sun_path)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    std::copy(path.begin(), path.end(), address.sun_path);
+    const int descriptor = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) {
+        return -1;
+    }
+    if (::connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+        const int error = errno;
+        ::close(descriptor);
+        errno = error;
+        return -1;
+    }
+    ::setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &kPatience, sizeof(kPatience));
+    ::setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &kPatience, sizeof(kPatience));
+    return descriptor;
+}
+
+tl::unexpected<Refusal> broken(const std::string& why) {
+    return tl::unexpected(Refusal{.message = why, .hresult = HResult::E_UNEXPECTED});
+}
+
+}  // namespace
+
+tl::expected<std::unique_ptr<ControlClient>, ControlClient::Error> ControlClient::connect(
+    const std::filesystem::path& socket) {
+    int descriptor = connect_to(socket);
+    if (descriptor < 0 && errno == ECONNREFUSED) {
+        const FolderLock lock(socket.parent_path());
+        descriptor = connect_to(socket);
+        if (descriptor < 0 && errno == ECONNREFUSED) {
+            // Nobody listens, and a socket gets its name after it listens: its process is dead.
+            ::unlink(socket.c_str());
+            errno = ECONNREFUSED;
+        }
+    }
+    if (descriptor < 0) {
+        const int error = errno;
+        if (error == ECONNREFUSED || error == ENOENT) {
+            return tl::unexpected(Error{Problem::NotRunning, "the machine is not running"});
+        }
+        return tl::unexpected(Error{Problem::Other, fmt::format("'{}': {}", socket.string(), std::strerror(error))});
+    }
+    std::unique_ptr<ControlClient> client(new ControlClient(descriptor));
+    auto hello = client->call("hello");
+    if (!hello) {
+        return tl::unexpected(Error{Problem::Other, hello.error().message});
+    }
+    if (const json protocol = hello->is_object() ? hello->value("protocol", json()) : json(); protocol != kProtocol) {
+        return tl::unexpected(
+            Error{Problem::Other, fmt::format("the machine is run by another version of this program, "
+                                              "with protocol {} instead of {}",
+                                              protocol.dump(), kProtocol)});
+    }
+    client->hello_ = std::move(*hello);
+    return client;
+}
+
+ControlClient::~ControlClient() {
+    ::close(descriptor_);
+}
+
+Answer ControlClient::call(const std::string& method, const json& parameters) {
+    const int id = ++last_id_;
+    const json request{{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", parameters}};
+    const std::string text = request.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    if (text.size() > kLongestMessage) {
+        return bad_parameters("that is more than a message can hold");
+    }
+    if (::send(descriptor_, text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size())) {
+        return broken("the machine's process has gone");
+    }
+    std::size_t end = 0;
+    while ((end = received_.find('\n')) == std::string::npos) {
+        std::array<char, 4096> buffer{};
+        const ssize_t got = ::recv(descriptor_, buffer.data(), buffer.size(), 0);
+        if (got <= 0) {
+            return broken(got < 0 && errno == EAGAIN ? "the machine's process does not answer"
+                                                     : "the machine's process has gone");
+        }
+        received_.append(buffer.data(), static_cast<std::size_t>(got));
+    }
+    const json response = json::parse(received_.substr(0, end), nullptr, false);
+    received_.erase(0, end + 1);
+    if (!response.is_object()) {
+        return broken("the machine's process answers nonsense");
+    }
+    if (response.contains("result")) {
+        return response["result"];
+    }
+    try {
+        const json& error = response.at("error");
+        Refusal refusal{.code = error.at("code"), .message = error.at("message")};
+        if (error.contains("data")) {
+            const std::string number = error["data"].at("hresult");  // "0xA0040206"
+            refusal.hresult = static_cast<HResult>(std::stoul(number, nullptr, 16));
+        }
+        return tl::unexpected(std::move(refusal));
+    } catch (const std::exception&) {
+        return broken("the machine's process answers nonsense");
+    }
+}
+
+}  // namespace vpc::tasks

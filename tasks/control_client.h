@@ -1,0 +1,44 @@
+#pragma once
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "tasks/control_server.h"
+
+namespace vpc::tasks {
+
+/// A command's end of the connection to a running machine; see tasks/control_server.h. One thread at a time.
+class ControlClient {
+  public:
+    enum class Problem {
+        NotRunning,  ///< nobody listens; a dead process's socket was removed
+        Other,
+    };
+    struct Error {
+        Problem problem = Problem::Other;
+        std::string message;  ///< one line for people
+    };
+
+    /// Connects and says hello.
+    static tl::expected<std::unique_ptr<ControlClient>, Error> connect(const std::filesystem::path& socket);
+    ~ControlClient();
+    ControlClient(const ControlClient&) = delete;
+    ControlClient& operator=(const ControlClient&) = delete;
+
+    /// What the machine answered to hello: "protocol", "name", "file", "pid", "state".
+    const nlohmann::json& hello() const { return hello_; }
+    /// Waits for the answer, at most half a minute. A connection that breaks is a Refusal with E_UNEXPECTED.
+    Answer call(const std::string& method, const nlohmann::json& parameters = nlohmann::json::object());
+
+  private:
+    explicit ControlClient(int descriptor) : descriptor_(descriptor) {}
+
+    const int descriptor_;
+    std::string received_;
+    int last_id_ = 0;
+    nlohmann::json hello_;
+};
+
+}  // namespace vpc::tasks

@@ -1,0 +1,189 @@
+#include "tasks/control_server.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "tasks/runtime_folder.h"
+
+namespace vpc::tasks {
+namespace {
+
+using nlohmann::json;
+
+json error_response(const json& id, int code, const std::string& message) {
+    return {{"jsonrpc", "2.0"}, {"id", id}, {"error", {{"code", code}, {"message", message}}}};
+}
+
+}  // namespace
+
+tl::expected<std::unique_ptr<ControlServer>, std::string> ControlServer::listen(const std::filesystem::path& socket,
+                                                                                Handler handler) {
+    const auto problem = [&](const char* what) {
+        return tl::unexpected(fmt::format("cannot {} at '{}': {}", what, socket.string(), std::strerror(errno)));
+    };
+    // It is made under another name and gets its own when it listens: whoever finds it there can connect.
+    const std::string temporary = socket.string() + ".new";
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    if (temporary.size() >= sizeof(address.sun_path)) {
+        errno = ENAMETOOLONG;
+        return problem("listen");
+    }
+    std::copy(temporary.begin(), temporary.end(), address.sun_path);
+    const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener < 0) {
+        return problem("make a socket");
+    }
+    const FolderLock lock(socket.parent_path());
+    ::unlink(temporary.c_str());
+    std::array<int, 2> wake{-1, -1};
+    if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0 ||
+        ::chmod(temporary.c_str(), 0600) != 0 || ::listen(listener, static_cast<int>(kMostClients)) != 0 ||
+        ::pipe2(wake.data(), O_CLOEXEC) != 0 || ::rename(temporary.c_str(), socket.c_str()) != 0) {
+        auto failed = problem("listen");
+        ::close(listener);
+        ::unlink(temporary.c_str());
+        for (const int end : wake) {
+            if (end >= 0) {
+                ::close(end);
+            }
+        }
+        return failed;
+    }
+    return std::unique_ptr<ControlServer>(new ControlServer(socket, listener, wake[0], wake[1], std::move(handler)));
+}
+
+ControlServer::ControlServer(std::filesystem::path socket, int listener, int wake_read, int wake_write, Handler handler)
+    : socket_(std::move(socket)),
+      listener_(listener),
+      wake_read_(wake_read),
+      wake_write_(wake_write),
+      handler_(std::move(handler)),
+      thread_([this] { loop(); }) {}
+
+ControlServer::~ControlServer() {
+    ::unlink(socket_.c_str());
+    ::close(wake_write_);  // wakes the thread
+    thread_.join();
+    for (const Client& client : clients_) {
+        ::close(client.descriptor);
+    }
+    ::close(listener_);
+    ::close(wake_read_);
+}
+
+void ControlServer::loop() {
+    for (;;) {
+        std::vector<pollfd> watched{{.fd = wake_read_, .events = POLLIN, .revents = 0},
+                                    {.fd = listener_, .events = POLLIN, .revents = 0}};
+        for (const Client& client : clients_) {
+            watched.push_back({.fd = client.descriptor, .events = POLLIN, .revents = 0});
+        }
+        if (::poll(watched.data(), watched.size(), -1) < 0) {
+            continue;  // EINTR
+        }
+        if (watched[0].revents != 0) {
+            return;
+        }
+        for (std::size_t i = clients_.size(); i-- > 0;) {
+            if (watched[i + 2].revents != 0 && !receive(clients_[i])) {
+                ::close(clients_[i].descriptor);
+                clients_.erase(clients_.begin() + static_cast<std::ptrdiff_t>(i));
+            }
+        }
+        if (watched[1].revents != 0) {
+            accept_client();
+        }
+        client_count_ = clients_.size();
+    }
+}
+
+void ControlServer::accept_client() {
+    const int descriptor = ::accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (descriptor < 0) {
+        return;
+    }
+    if (clients_.size() >= kMostClients) {
+        ::close(descriptor);
+        return;
+    }
+    clients_.push_back({.descriptor = descriptor, .received = {}});
+}
+
+bool ControlServer::receive(Client& client) {
+    std::array<char, 4096> buffer{};
+    const ssize_t got = ::recv(client.descriptor, buffer.data(), buffer.size(), 0);
+    if (got < 0) {
+        return errno == EAGAIN || errno == EINTR;
+    }
+    if (got == 0) {
+        return false;
+    }
+    client.received.append(buffer.data(), static_cast<std::size_t>(got));
+    for (std::size_t end = 0; (end = client.received.find('\n')) != std::string::npos;) {
+        const std::string line = client.received.substr(0, end);
+        client.received.erase(0, end + 1);
+        if (!respond(client, response_to(line).dump(-1, ' ', false, json::error_handler_t::replace))) {
+            return false;
+        }
+    }
+    if (client.received.size() > kLongestMessage) {
+        respond(client, error_response(nullptr, -32600, "the message is too long").dump());
+        return false;
+    }
+    return true;
+}
+
+bool ControlServer::respond(const Client& client, std::string_view line) {
+    const std::string text = std::string(line) + "\n";
+    // Responses are short: what does not fit into the socket's buffer goes to somebody who does not read.
+    return ::send(client.descriptor, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT) ==
+           static_cast<ssize_t>(text.size());
+}
+
+json ControlServer::response_to(std::string_view line) {
+    // The parser descends for every bracket: nobody needs more than a few.
+    int depth = 0;
+    const auto callback = [&depth](int level, json::parse_event_t, json&) {
+        depth = std::max(depth, level);
+        return level <= 8;
+    };
+    const json request = json::parse(line, callback, false);
+    if (request.is_discarded() || depth > 8) {
+        return error_response(nullptr, -32700, "the message is no JSON");
+    }
+    const bool whole = request.is_object() && request.value("jsonrpc", json()) == "2.0" && request.contains("id") &&
+                       (request["id"].is_number_integer() || request["id"].is_string()) &&
+                       request.value("method", json()).is_string() &&
+                       (!request.contains("params") || request["params"].is_object());
+    if (!whole) {
+        return error_response(nullptr, -32600, "the message is no request with an id, a method and named params");
+    }
+    const json& id = request["id"];
+    try {
+        const Answer answer = handler_(request["method"].get<std::string>(), request.value("params", json::object()));
+        if (answer) {
+            return {{"jsonrpc", "2.0"}, {"id", id}, {"result", *answer}};
+        }
+        json response = error_response(id, answer.error().code, answer.error().message);
+        if (answer.error().code == -32000) {
+            response["error"]["data"] = {{"hresult", hresult_number(answer.error().hresult)}};
+        }
+        return response;
+    } catch (const std::exception& problem) {
+        return error_response(id, -32603, problem.what());
+    }
+}
+
+}  // namespace vpc::tasks

@@ -1,0 +1,227 @@
+// Machines that another process runs, as people's scripts see them.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "tests/disk/temporary_folder.h"
+#include "tests/shell.h"
+
+namespace vpc::cli {
+namespace {
+
+using vpc::testing::Ran;
+using vpc::testing::shell;
+
+/// A disk whose boot sector sends every key that is typed to COM1.
+std::vector<std::uint8_t> echoing_disk() {
+    constexpr std::array<std::uint8_t, 10> kCode{
+        0xB4, 0x00,        // MOV AH,0
+        0xCD, 0x16,        // INT 16h: the next key, in AL
+        0xBA, 0xF8, 0x03,  // MOV DX,3F8h
+        0xEE,              // OUT DX,AL
+        0xEB, 0xF6,        // JMP to the beginning
+    };
+    std::vector<std::uint8_t> disk(1 << 20);
+    std::copy(kCode.begin(), kCode.end(), disk.begin());
+    disk[510] = 0x55;
+    disk[511] = 0xAA;
+    return disk;
+}
+
+class ControlCommand : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        std::filesystem::create_directory(folder_ / "run");
+        folder_.write("c.img", echoing_disk());
+        ASSERT_EQ(vpc("create a --memory 16 --boot c --hda c.img --serial file:log").status, 0);
+    }
+    void TearDown() override {
+        vpc("turnoff a");
+        vpc("turnoff b");
+    }
+    /// Runs `vpc ARGUMENTS` in the folder, which also holds the machines and their sockets.
+    Ran vpc(const std::string& arguments) const { return in_folder(VPC_PROGRAM " " + arguments); }
+    Ran in_folder(const std::string& command) const {
+        return shell("cd " + folder_.path().string() + "; export XDG_DATA_HOME=$PWD/data XDG_RUNTIME_DIR=$PWD/run; " +
+                     command);
+    }
+    std::string state() const {
+        return nlohmann::json::parse(vpc("show a --json").output, nullptr, false).value("state", "");
+    }
+    /// A killed process takes a moment.
+    std::string state_when_dead() const {
+        std::string now = state();
+        for (int i = 0; i < 500 && now == "running"; ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(20));
+            now = state();
+        }
+        return now;
+    }
+    std::string log() const {
+        const auto bytes = disk::testing::TemporaryFolder::read(folder_ / "log");
+        return {bytes.begin(), bytes.end()};
+    }
+    bool logs(const std::string& text) const {
+        for (int i = 0; i < 3000 && log().find(text) == std::string::npos; ++i) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        }
+        return log().find(text) != std::string::npos;
+    }
+    /// Until the guest echoes: its BIOS drops keys that come before.
+    void wait_for_guest() const {
+        for (int i = 0; i < 200 && log().empty(); ++i) {
+            vpc("type a .");
+            std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        }
+        ASSERT_FALSE(log().empty());
+    }
+
+    disk::testing::TemporaryFolder folder_;
+};
+
+TEST_F(ControlCommand, StartsPausesSavesGoesOnAndTurnsOff) {
+    Ran ran = vpc("start a --headless --progress json");
+    ASSERT_EQ(ran.status, 0) << ran.output;
+    EXPECT_NE(ran.output.find(R"("percent":100,"complete":true,"result":0,"error":"0x00000000"})"), std::string::npos);
+    EXPECT_EQ(state(), "running");
+    wait_for_guest();
+    EXPECT_EQ(vpc("type a 'hello'").status, 0);
+    EXPECT_TRUE(logs("hello"));
+
+    EXPECT_EQ(vpc("pause a").status, 0);
+    EXPECT_EQ(state(), "paused");
+    ran = vpc("pause a");
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_EQ(ran.output, "vpc: a: That is not possible now\n");
+    EXPECT_EQ(vpc("screenshot a paused.png").status, 0);
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "paused.png"));
+    EXPECT_EQ(vpc("resume a").status, 0);
+    EXPECT_EQ(vpc("screenshot a running.png").status, 0);
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "running.png"));
+    EXPECT_EQ(vpc("type a 'x{WAIT 0.1}y'").status, 0);
+    EXPECT_TRUE(logs("xy"));
+
+    ran = vpc("save a --progress json");
+    EXPECT_EQ(ran.status, 0) << ran.output;
+    EXPECT_NE(ran.output.find("Saving the state of a"), std::string::npos);
+    EXPECT_EQ(state(), "saved");
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    EXPECT_EQ(state(), "running");
+    EXPECT_EQ(vpc("type a 'goes on'").status, 0);
+    EXPECT_TRUE(logs("goes on"));
+    EXPECT_EQ(log(), "goes on") << "the guest did not boot again, whose BIOS says nothing but drops keys";
+
+    EXPECT_EQ(vpc("reset a").status, 0);
+    EXPECT_EQ(vpc("turnoff a").status, 0);
+    EXPECT_EQ(state(), "turned_off");
+    for (const char* command : {"pause", "resume", "save", "reset", "turnoff"}) {
+        ran = vpc(std::string(command) + " a");
+        EXPECT_EQ(ran.status, 1) << command;
+        EXPECT_EQ(ran.output, "vpc: a: the machine is not running\n");
+    }
+}
+
+TEST_F(ControlCommand, ASecondStartIsRefused) {
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    for (const char* command : {"start a --headless", "run a --headless --time-limit 1"}) {
+        const Ran ran = vpc(command);
+        EXPECT_EQ(ran.status, 1);
+        EXPECT_NE(ran.output.find("The machine is running"), std::string::npos) << ran.output;
+    }
+    EXPECT_EQ(vpc("set a --memory 32").status, 1);
+    EXPECT_EQ(vpc("remove a").status, 1);
+    EXPECT_EQ(state(), "running");
+}
+
+TEST_F(ControlCommand, AFailedStartSaysWhy) {
+    ASSERT_EQ(vpc("create b --memory 16 --hda c.img").status, 0);
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    Ran ran = vpc("start b --headless");
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_NE(ran.output.find("c.img"), std::string::npos) << ran.output;
+    EXPECT_EQ(std::count(ran.output.begin(), ran.output.end(), '\n'), 1) << ran.output;
+    EXPECT_EQ(vpc("save a").status, 0);
+    std::ofstream(folder_ / "c.img", std::ios::in | std::ios::binary) << "changed";
+    ran = vpc("start a --headless");
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_NE(ran.output.find("was changed after the machine was saved"), std::string::npos) << ran.output;
+    EXPECT_EQ(state(), "saved");
+    EXPECT_EQ(vpc("set b --serial pty").status, 0);
+    ran = vpc("start b --headless");
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_NE(ran.output.find("COM1 is 'pty'"), std::string::npos) << ran.output;
+    EXPECT_EQ(vpc("start b").status, 2);
+}
+
+TEST_F(ControlCommand, ListsAndCancelsTasks) {
+    EXPECT_EQ(vpc("tasks").output, "");
+    EXPECT_EQ(vpc("tasks --json").output, "[]\n");
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    ASSERT_EQ(vpc("reset a").status, 0);
+    const auto tasks = nlohmann::json::parse(vpc("tasks --json").output, nullptr, false);
+    ASSERT_EQ(tasks.size(), 2u);
+    EXPECT_EQ(tasks[0]["description"], "Starting a");
+    EXPECT_EQ(tasks[1]["description"], "Resetting a");
+    EXPECT_EQ(tasks[1]["machine"], "a");
+    EXPECT_EQ(tasks[1]["percent"], 100);
+    EXPECT_EQ(tasks[1]["error"], "0x00000000");
+    const auto id = tasks[1]["id"].get<std::string>();
+    EXPECT_NE(vpc("tasks").output.find(id), std::string::npos);
+    EXPECT_NE(in_folder("timeout -s INT 1 " VPC_PROGRAM " tasks --watch").output.find("Resetting a"),
+              std::string::npos);
+    Ran ran = vpc("cancel " + id);
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_NE(ran.output.find("has ended already"), std::string::npos) << ran.output;
+    EXPECT_EQ(vpc("cancel 1.1").status, 1);
+    for (const char* nonsense : {"x", "1", "1.", ".1", "1.x", "1.1.1"}) {
+        EXPECT_EQ(vpc(std::string("cancel ") + nonsense).status, 2) << nonsense;
+    }
+}
+
+TEST_F(ControlCommand, RefusesKeysAndFilesThatCannotBe) {
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    for (const char* arguments : {"type a '{NOSUCHKEY}'", "type a '{EJECT cd}'", "screenshot a none/here.png"}) {
+        const Ran ran = vpc(arguments);
+        EXPECT_EQ(ran.status, 1) << arguments;
+        EXPECT_EQ(std::count(ran.output.begin(), ran.output.end(), '\n'), 1) << ran.output;
+    }
+    EXPECT_EQ(state(), "running");
+}
+
+TEST_F(ControlCommand, AKilledProcessLeavesNothingInTheWay) {
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    const auto tasks = nlohmann::json::parse(vpc("tasks --json").output, nullptr, false);
+    const auto id = tasks[0]["id"].get<std::string>();
+    ASSERT_EQ(shell("kill -9 " + id.substr(0, id.find('.'))).status, 0);
+    EXPECT_EQ(state_when_dead(), "turned_off");
+    EXPECT_NE(in_folder("ls run/vpc").output.find(".sock"), std::string::npos);
+    EXPECT_EQ(vpc("pause a").output, "vpc: a: the machine is not running\n");
+    EXPECT_EQ(in_folder("ls run/vpc").output.find(".sock"), std::string::npos);
+    EXPECT_EQ(vpc("start a --headless").status, 0);
+    EXPECT_EQ(state(), "running");
+}
+
+// The old state or the new one starts, or the machine was never saved: at whatever moment Save is killed.
+TEST_F(ControlCommand, KilledWhileSavingTheMachineStartsAgain) {
+    ASSERT_EQ(vpc("set a --memory 64").status, 0);
+    for (int i = 0; i < 8; ++i) {
+        ASSERT_EQ(vpc("start a --headless").status, 0) << i;
+        const auto tasks = nlohmann::json::parse(vpc("tasks --json").output, nullptr, false);
+        const auto id = tasks[0]["id"].get<std::string>();
+        const std::string process = id.substr(0, id.find('.'));
+        in_folder(VPC_PROGRAM " save a >/dev/null 2>&1 & sleep 0.0" + std::to_string(1 + i) + "; kill -9 " + process +
+                  "; wait");
+        const std::string after = state_when_dead();
+        EXPECT_TRUE(after == "saved" || after == "turned_off") << after;
+        EXPECT_EQ(in_folder("ls -A data/vpc | grep -v '^a.v[ms][cv]$'").output, "") << "half a state";
+    }
+}
+
+}  // namespace
+}  // namespace vpc::cli

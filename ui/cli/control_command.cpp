@@ -1,0 +1,327 @@
+#include "ui/cli/control_command.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include "tasks/control_client.h"
+#include "tasks/runtime_folder.h"
+#include "tasks/task_text.h"
+#include "ui/cli/disk_task.h"
+#include "ui/cli/machine_file.h"
+#include "ui/cli/start_command.h"
+
+namespace vpc::cli {
+namespace {
+
+using nlohmann::json;
+using tasks::Answer;
+using tasks::ControlClient;
+using Client = std::unique_ptr<ControlClient>;
+
+constexpr std::chrono::milliseconds kLook{50};    // how often a task is asked how far it is
+constexpr std::chrono::milliseconds kEndLook{5};  // how often a process that ends is looked at
+constexpr std::chrono::seconds kLongestEnd{10};
+constexpr std::chrono::milliseconds kWatch{250};  // how often `vpc tasks --watch` looks
+
+/// What these commands are given.
+struct ControlOptions {
+    std::string name;
+    std::string what;  // keys, a file, a task
+    bool headless = false;
+    bool json = false;
+    bool watch = false;
+    TaskOptions task;
+};
+
+ExitStatus fail(const std::string& problem) {
+    print_text(stderr, fmt::format("vpc: {}\n", problem));
+    return kFailed;
+}
+
+tl::expected<Client, std::string> reach(const std::string& name) {
+    const auto machine = find_machine(name);
+    if (!machine) {
+        return tl::unexpected(machine.error());
+    }
+    const auto folder = tasks::runtime_folder();
+    if (!folder) {
+        return tl::unexpected(folder.error());
+    }
+    auto client = ControlClient::connect(tasks::control_socket(*folder, machine->file));
+    if (!client) {
+        return tl::unexpected(fmt::format("{}: {}", name, client.error().message));
+    }
+    return std::move(*client);
+}
+
+/// A method that is done when it answers.
+ExitStatus call(const std::string& name, const std::string& method, const json& parameters = json::object()) {
+    const auto client = reach(name);
+    if (!client) {
+        return fail(client.error());
+    }
+    const Answer answer = (*client)->call(method, parameters);
+    return answer ? kDone : fail(fmt::format("{}: {}", name, answer.error().message));
+}
+
+/// A task of the machine's process, from its method to its end.
+tasks::Outcome follow(ControlClient& client, const std::string& method, const disk::Operation& operation) {
+    const auto refused = [](const tasks::Refusal& refusal) {
+        return tasks::Outcome{refusal.hresult, tasks::VMTaskResult::UnexpectedError, refusal.message};
+    };
+    Answer answer = client.call(method);
+    if (!answer) {
+        return refused(answer.error());
+    }
+    const json id = {{"id", answer->value("task", 0)}};
+    bool cancelled = false;
+    for (;;) {
+        answer = client.call("task", id);
+        if (!answer) {
+            return refused(answer.error());
+        }
+        operation.progress({.done = answer->value("percent", std::uint64_t{0}), .total = 100});
+        if (answer->value("complete", false)) {
+            const std::string error = answer->value("error", std::string("0x8000FFFF"));
+            return {static_cast<tasks::HResult>(std::stoul(error, nullptr, 16)),
+                    static_cast<tasks::VMTaskResult>(answer->value("result", 2)),
+                    answer->value("error_description", std::string())};
+        }
+        if (operation.stop.stop_requested() && !std::exchange(cancelled, true)) {
+            client.call("cancel", id);  // what comes of it is seen in the task
+        }
+        std::this_thread::sleep_for(kLook);
+    }
+}
+
+ExitStatus run_remote(const ControlOptions& options, const std::string& method, tasks::TaskKind kind) {
+    const auto client = reach(options.name);
+    if (!client) {
+        return fail(client.error());
+    }
+    return watch_task(tasks::task_description(kind, options.name, tasks::Language::English), options.task,
+                      [&](const disk::Operation& operation) {
+                          tasks::Outcome outcome;
+                          try {
+                              outcome = follow(**client, method, operation);
+                          } catch (const std::exception&) {  // an answer of the wrong shape
+                              outcome = {tasks::HResult::E_UNEXPECTED, tasks::VMTaskResult::UnexpectedError,
+                                         "the machine's process answers nonsense"};
+                          }
+                          outcome.detail = fmt::format("{}: {}", options.name, outcome.detail);
+                          return outcome;
+                      });
+}
+
+/// The same for a method behind which the machine's process ends: it has gone when this returns, and the machine can be
+/// started again.
+ExitStatus end_remote(const ControlOptions& options, const std::string& method, tasks::TaskKind kind) {
+    const ExitStatus status = run_remote(options, method, kind);
+    const auto machine = find_machine(options.name);
+    for (auto waited = std::chrono::milliseconds(0); status == kDone && machine && waited < kLongestEnd;
+         waited += kEndLook) {
+        std::unique_ptr<disk::File> lock;
+        if (tasks::MachineRegistry::lock(*machine, lock).error != tasks::HResult::VM_E_VM_RUNNING) {
+            break;
+        }
+        std::this_thread::sleep_for(kEndLook);
+    }
+    return status;
+}
+
+// ---- tasks of all machines -----------------------------------------------------------------------------------------
+
+std::vector<Client> all_machines() {
+    std::vector<Client> clients;
+    const auto folder = tasks::runtime_folder();
+    std::error_code error;
+    if (folder) {
+        for (std::filesystem::directory_iterator each(*folder, error), end; !error && each != end;
+             each.increment(error)) {
+            if (each->path().extension() == ".sock") {
+                if (auto client = ControlClient::connect(each->path())) {
+                    clients.push_back(std::move(*client));
+                }
+            }
+        }
+    }
+    return clients;
+}
+
+/// The tasks of all machines, each with "machine" and, as "id", its process's number and its own: "4711.2".
+json all_tasks() {
+    json all = json::array();
+    for (const Client& client : all_machines()) {
+        const Answer tasks = client->call("tasks");
+        if (!tasks || !tasks->is_array()) {
+            continue;
+        }
+        for (json task : *tasks) {
+            task["machine"] = client->hello().value("name", json());
+            task["id"] = fmt::format("{}.{}", client->hello().value("pid", 0), task.value("id", 0));
+            all.push_back(std::move(task));
+        }
+    }
+    return all;
+}
+
+std::string task_line(const json& task) {
+    std::string state = fmt::format("{:3} %", task.value("percent", 0));
+    if (task.value("complete", false)) {
+        state = task.value("result", 0) == 0 ? "done " : task.value("result", 0) == 1 ? "cancelled" : "failed";
+    }
+    return fmt::format("{:<12} {:<9} {}{}{}\n", task.value("id", ""), state, task.value("description", ""),
+                       task.value("error_description", "").empty() ? "" : ": ", task.value("error_description", ""));
+}
+
+std::string dumped(const json& object) {
+    return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+}
+
+ExitStatus list_tasks(const ControlOptions& options) {
+    json seen = json::object();
+    do {
+        const json all = all_tasks();
+        if (!options.watch && options.json) {
+            print_text(stdout, dumped(all));
+            return kDone;
+        }
+        for (const json& task : all) {
+            json& before = seen[task.value("id", "")];
+            if (before != task) {
+                print_text(stdout, options.json ? dumped(task) : task_line(task));
+                before = task;
+            }
+        }
+        std::fflush(stdout);
+        if (options.watch) {
+            std::this_thread::sleep_for(kWatch);
+        }
+    } while (options.watch);
+    return kDone;
+}
+
+ExitStatus cancel(const ControlOptions& options) {
+    const std::string& text = options.what;
+    const std::size_t dot = text.find('.');
+    int process = 0;
+    int id = 0;
+    const char* end = text.data() + text.size();
+    const bool good = dot != std::string::npos &&
+                      std::from_chars(text.data(), text.data() + dot, process).ptr == text.data() + dot &&
+                      std::from_chars(text.data() + dot + 1, end, id).ptr == end && dot + 1 < text.size() && dot > 0;
+    if (!good) {
+        print_text(stderr, fmt::format("vpc: '{}' is no task; 'vpc tasks' lists them\n", text));
+        return kUsage;
+    }
+    for (const Client& client : all_machines()) {
+        if (client->hello().value("pid", 0) == process) {
+            const Answer answer = client->call("cancel", {{"id", id}});
+            return answer ? kDone : fail(fmt::format("{}: {}", text, answer.error().message));
+        }
+    }
+    return fail(fmt::format("{}: there is no such task", text));
+}
+
+ExitStatus start(const ControlOptions& options) {
+    if (!options.headless) {
+        print_text(stderr,
+                   "vpc: a started machine cannot have a window yet: use --headless, or vpc run, which has one\n");
+        return kUsage;
+    }
+    return start_machine(options.name, options.task);
+}
+
+ExitStatus screenshot(const ControlOptions& options) {
+    std::error_code ignored;
+    return call(options.name, "screenshot", {{"file", std::filesystem::absolute(options.what, ignored).string()}});
+}
+
+// ---- declarations --------------------------------------------------------------------------------------------------
+
+using Options = std::shared_ptr<ControlOptions>;
+using Command = ExitStatus (*)(const ControlOptions&);
+
+CLI::App* declare(CLI::App& app, Action& action, const char* name, const char* help, Command command,
+                  const Options& options) {
+    CLI::App* declared = app.add_subcommand(name, help);
+    declared->callback([options, command, &action] { action = [options, command] { return command(*options); }; });
+    return declared;
+}
+
+CLI::App* declare_for_machine(CLI::App& app, Action& action, const char* name, const char* help, Command command,
+                              const Options& options = std::make_shared<ControlOptions>()) {
+    CLI::App* declared = declare(app, action, name, help, command, options);
+    declared->add_option("NAME", options->name, "the machine: its registered name, or its .vmc")->required();
+    return declared;
+}
+
+void declare_task(CLI::App& app, Action& action, const char* name, const char* help, Command command) {
+    const auto options = std::make_shared<ControlOptions>();
+    add_task_options(*declare_for_machine(app, action, name, help, command, options), options->task);
+}
+
+}  // namespace
+
+void add_control_commands(CLI::App& app, Action& action) {
+    {
+        const auto options = std::make_shared<ControlOptions>();
+        CLI::App* command = declare_for_machine(app, action, "start",
+                                                "start a machine, or go on where it was saved, in a process of its own",
+                                                start, options);
+        command->add_flag("--headless", options->headless, "no window");
+        add_task_options(*command, options->task);
+        command->footer(
+            "Ends when the guest runs; the machine goes on. vpc save NAME or vpc turnoff NAME ends it.\n"
+            "Its serial ports can be file:PATH.");
+    }
+    declare_for_machine(app, action, "pause", "make a started machine stand still",
+                        [](const ControlOptions& options) { return call(options.name, "pause"); });
+    declare_for_machine(app, action, "resume", "let a paused machine go on",
+                        [](const ControlOptions& options) { return call(options.name, "resume"); });
+    declare_task(app, action, "save", "save a started machine's state to its .vsv and end it",
+                 [](const ControlOptions& options) { return end_remote(options, "save", tasks::TaskKind::Save); });
+    declare_task(app, action, "reset", "press a started machine's reset button",
+                 [](const ControlOptions& options) { return run_remote(options, "reset", tasks::TaskKind::Reset); });
+    declare_task(app, action, "turnoff", "pull a started machine's plug", [](const ControlOptions& options) {
+        return end_remote(options, "turn_off", tasks::TaskKind::TurnOff);
+    });
+    {
+        const auto options = std::make_shared<ControlOptions>();
+        declare_for_machine(
+            app, action, "type", "type on a started machine's keyboard",
+            [](const ControlOptions& given) {
+                return call(given.name, "type", {{"keys", given.what}});
+            },
+            options)
+            ->add_option("KEYS", options->what, "as vpc run --keys")
+            ->required();
+    }
+    {
+        const auto options = std::make_shared<ControlOptions>();
+        declare_for_machine(app, action, "screenshot", "write a started machine's screen to a PNG file", screenshot,
+                            options)
+            ->add_option("FILE", options->what, "the PNG file")
+            ->required();
+    }
+    {
+        const auto options = std::make_shared<ControlOptions>();
+        CLI::App* command =
+            declare(app, action, "tasks", "list what the started machines are doing and did last", list_tasks, options);
+        command->add_flag("--json", options->json, "as a JSON array; with --watch one object a line");
+        command->add_flag("--watch", options->watch, "go on and show every change, until Ctrl-C");
+    }
+    {
+        const auto options = std::make_shared<ControlOptions>();
+        declare(app, action, "cancel", "cancel a task of a started machine", cancel, options)
+            ->add_option("ID", options->what, "as vpc tasks shows it")
+            ->required();
+    }
+}
+
+}  // namespace vpc::cli

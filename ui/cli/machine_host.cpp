@@ -1,0 +1,403 @@
+#include "ui/cli/machine_host.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <ctime>
+#include <deque>
+#include <future>
+#include <mutex>
+#include <thread>
+
+#include "devices/board.h"
+#include "tasks/control_server.h"
+#include "tasks/runtime_folder.h"
+#include "tasks/virtual_machine.h"
+#include "tasks/virtual_pc.h"
+#include "ui/cli/firmware.h"
+#include "ui/cli/key_script.h"
+#include "ui/cli/machine_file.h"
+#include "ui/cli/png_writer.h"
+#include "ui/cli/serial_backend.h"
+
+namespace vpc::cli {
+namespace {
+
+using nlohmann::json;
+using tasks::Answer;
+using tasks::HResult;
+using tasks::VMVMState;
+
+constexpr std::chrono::milliseconds kTick{20};
+// A command that has seen its task end hangs up; nobody keeps a machine's process for longer.
+constexpr std::chrono::seconds kLongestFarewell{5};
+constexpr std::chrono::seconds kLongestLook{10};  // a machine's thread that does not come around
+// The longest sequence of scan codes one key sends; with less room in the keyboard's buffer the typist waits.
+constexpr std::size_t kLongestKeySequence = 8;
+
+/// "running" of "vmVMState_Running".
+std::string state_text(VMVMState state) {
+    switch (state) {
+        case VMVMState::Invalid:
+            break;
+        case VMVMState::TurnedOff:
+            return "turned_off";
+        case VMVMState::Saved:
+            return "saved";
+        case VMVMState::TurningOn:
+            return "turning_on";
+        case VMVMState::Restoring:
+            return "restoring";
+        case VMVMState::Running:
+            return "running";
+        case VMVMState::Paused:
+            return "paused";
+        case VMVMState::Saving:
+            return "saving";
+        case VMVMState::TurningOff:
+            return "turning_off";
+        case VMVMState::MergingDrives:
+            return "merging_drives";
+        case VMVMState::DeleteMachine:
+            return "delete_machine";
+    }
+    return "invalid";
+}
+
+json task_json(const tasks::IVMTask& task) {
+    json object = {{"id", task.ID()},
+                   {"description", task.Description()},
+                   {"complete", task.IsComplete()},
+                   {"cancelable", task.IsCancelable()}};
+    object["percent"] = task.PercentCompleted();  // after "complete", so that a complete one has its last
+    if (object["complete"]) {
+        object["result"] = static_cast<int>(task.Result());
+        object["error"] = tasks::hresult_number(task.Error());
+        object["error_description"] = task.ErrorDescription();
+    }
+    return object;
+}
+
+tl::unexpected<tasks::Refusal> refused(HResult error) {
+    return tl::unexpected(
+        tasks::Refusal{.message = std::string(tasks::hresult_text(error, tasks::Language::English)), .hresult = error});
+}
+
+/// Types a script's keys at the script's own pace, in the guest's time.
+class Typist {
+  public:
+    /// Behind what is there already. Any thread.
+    void add(std::vector<KeyStep> steps) {
+        const std::scoped_lock guard(mutex_);
+        steps_.insert(steps_.end(), steps.begin(), steps.end());
+    }
+    bool idle() const {
+        const std::scoped_lock guard(mutex_);
+        return steps_.empty();
+    }
+    /// The machine's thread, now and then.
+    void type(devices::Board& board) {
+        const std::scoped_lock guard(mutex_);
+        const Nanoseconds now = board.clock().now();
+        while (!steps_.empty() && now >= next_at_ && board.keyboard().room() >= kLongestKeySequence) {
+            const KeyStep step = steps_.front();
+            steps_.pop_front();
+            if (step.key != devices::Key::None) {
+                board.keyboard().key(step.key, step.pressed);
+            }
+            next_at_ = now + step.wait;
+        }
+    }
+
+  private:
+    mutable std::mutex mutex_;
+    std::deque<KeyStep> steps_;
+    Nanoseconds next_at_ = 0;
+};
+
+class Host {
+  public:
+    explicit Host(const tasks::RegisteredMachine& machine) : machine_(machine) {}
+    /// The error is one line.
+    std::string prepare(const RunOptions& options);
+    std::string start(const StartWatcher& watcher);
+    void wait_for_the_end();
+
+  private:
+    Answer answer(const std::string& method, const json& parameters);
+    using TaskMethod = HResult (tasks::VirtualMachine::*)(std::shared_ptr<tasks::IVMTask>&);
+    Answer begin(TaskMethod method);
+    Answer simple(HResult result) const;
+    Answer type(const json& parameters);
+    Answer screenshot(const json& parameters);
+    Answer with_task(const json& parameters, bool cancel);
+    std::string connect_serial(const RunOptions& options, tasks::MachineSettings& settings);
+    bool at_rest() const;
+
+    const tasks::RegisteredMachine machine_;
+    std::unique_ptr<disk::File> lock_;
+    std::array<std::unique_ptr<SerialBackend>, 2> serial_;
+    const std::shared_ptr<Typist> typist_ = std::make_shared<Typist>();
+    tasks::VirtualPC pc_;
+    std::shared_ptr<tasks::VirtualMachine> vm_;
+    std::unique_ptr<tasks::ControlServer> server_;  // last: it asks all of the others
+};
+
+std::string Host::connect_serial(const RunOptions& options, tasks::MachineSettings& settings) {
+    if (options.serial.size() > serial_.size()) {
+        return "--serial: a PC has two serial ports, COM1 and COM2";
+    }
+    for (std::size_t port = 0; port < options.serial.size(); ++port) {
+        const auto choice = parse_serial_backend(options.serial[port]);
+        if (!choice) {
+            return "--serial: " + choice.error();
+        }
+        if (choice->kind != SerialBackendChoice::Kind::File && choice->kind != SerialBackendChoice::Kind::Null) {
+            return fmt::format(
+                "COM{} is '{}': a started machine's serial ports can be file:PATH or null; 'vpc run' "
+                "has the others",
+                port + 1, options.serial[port]);
+        }
+        auto opened = open_serial_backend(*choice);
+        if (!opened) {
+            return "--serial " + options.serial[port] + ": " + opened.error();
+        }
+        serial_[port] = std::move(*opened);
+        settings.serial[port] = [backend = serial_[port].get()](std::uint8_t byte) { backend->send(byte); };
+    }
+    return options.parallel.empty() ? "" : "a started machine's parallel port cannot be connected yet; 'vpc run' can";
+}
+
+std::string Host::prepare(const RunOptions& options) {
+    if (const auto locked = tasks::MachineRegistry::lock(machine_, lock_); !tasks::succeeded(locked.error)) {
+        return fmt::format("{}{}{}", tasks::hresult_text(locked.error, tasks::Language::English),
+                           locked.detail.empty() ? "" : ": ", locked.detail);
+    }
+    tasks::MachineSettings settings;
+    settings.name = machine_.name;
+    settings.memory = options.memory;
+    if (!options.cpu.empty()) {
+        settings.cpu = find_cpu_model(options.cpu);
+    }
+    settings.boot_order = options.boot_order;
+    settings.saved_state = machine_.saved_state();
+    settings.unix_time = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
+    for (std::size_t i = 0; i < options.disks.size(); ++i) {
+        settings.disks[i] = options.disks[i];
+    }
+    if (options.cdrom_drive) {
+        settings.cdrom_place = options.cdrom_place ? options.cdrom_place : usual_cdrom_place(options.disks);
+        settings.disc = options.cdrom;
+    }
+    for (std::size_t i = 0; i < options.floppies.size() && i < settings.floppies.size(); ++i) {
+        settings.floppies[i] = options.floppies[i];
+    }
+    auto bios = load_firmware("bios.bin", options.bios);
+    auto vga_bios = load_firmware("vgabios-stdvga.bin", options.vga_bios);
+    if (!bios || !vga_bios) {
+        return bios ? vga_bios.error() : bios.error();
+    }
+    settings.bios = std::move(*bios);
+    settings.vga_bios = std::move(*vga_bios);
+    if (std::string problem = connect_serial(options, settings); !problem.empty()) {
+        return problem;
+    }
+    const auto folder = tasks::runtime_folder();
+    if (!folder) {
+        return folder.error();
+    }
+    vm_ = tasks::VirtualMachine::make(std::move(settings), pc_.worker(), pc_.Tasks());
+    auto server = tasks::ControlServer::listen(
+        tasks::control_socket(*folder, machine_.file),
+        [this](const std::string& method, const json& parameters) { return answer(method, parameters); });
+    if (!server) {
+        return server.error();
+    }
+    server_ = std::move(*server);
+    return {};
+}
+
+std::string Host::start(const StartWatcher& watcher) {
+    std::shared_ptr<tasks::IVMTask> task;
+    if (const HResult error = vm_->Startup(task); error != HResult::S_OK) {
+        return std::string(tasks::hresult_text(error, tasks::Language::English));
+    }
+    while (!task->IsComplete()) {
+        task->WaitForCompletion(static_cast<std::int32_t>(kTick.count()));
+        watcher.progress(task->PercentCompleted());
+        if (watcher.cancelled()) {
+            task->Cancel();
+        }
+    }
+    return task->ErrorDescription();
+}
+
+bool Host::at_rest() const {
+    const VMVMState state = vm_->State();
+    return state == VMVMState::TurnedOff || state == VMVMState::Saved;
+}
+
+void Host::wait_for_the_end() {
+    while (!at_rest()) {
+        std::this_thread::sleep_for(kTick);
+        if (!typist_->idle()) {
+            vm_->post([typist = typist_](devices::Board& board) { typist->type(board); });
+        }
+    }
+    for (auto waited = std::chrono::milliseconds(0); waited < kLongestFarewell && server_->clients() > 0;
+         waited += kTick) {
+        std::this_thread::sleep_for(kTick);
+    }
+    server_.reset();
+    pc_.shut_down();
+    vm_.reset();
+    for (const auto& backend : serial_) {
+        if (backend) {
+            backend->finish();
+        }
+    }
+}
+
+// ---- methods -------------------------------------------------------------------------------------------------------
+
+Answer Host::answer(const std::string& method, const json& parameters) {
+    if (method == "hello") {
+        return json{{"protocol", tasks::kProtocol},
+                    {"name", machine_.name},
+                    {"file", machine_.file.string()},
+                    {"pid", ::getpid()},
+                    {"state", state_text(vm_->State())}};
+    }
+    if (method == "state") {
+        return json{{"state", state_text(vm_->State())}};
+    }
+    if (method == "pause") {
+        return simple(vm_->Pause());
+    }
+    if (method == "resume") {
+        return simple(vm_->Resume());
+    }
+    if (method == "save") {
+        return begin(&tasks::VirtualMachine::Save);
+    }
+    if (method == "turn_off") {
+        return begin(&tasks::VirtualMachine::TurnOff);
+    }
+    if (method == "reset") {
+        return begin(&tasks::VirtualMachine::Reset);
+    }
+    if (method == "tasks") {
+        json list = json::array();
+        for (const auto& task : pc_.Tasks().snapshot()) {
+            list.push_back(task_json(*task));
+        }
+        return list;
+    }
+    if (method == "task" || method == "cancel") {
+        return with_task(parameters, method == "cancel");
+    }
+    if (method == "type") {
+        return type(parameters);
+    }
+    if (method == "screenshot") {
+        return screenshot(parameters);
+    }
+    return tasks::no_such_method(method);
+}
+
+Answer Host::simple(HResult result) const {
+    return result == HResult::S_OK ? Answer(json{{"state", state_text(vm_->State())}}) : refused(result);
+}
+
+Answer Host::begin(TaskMethod method) {
+    std::shared_ptr<tasks::IVMTask> task;
+    const HResult error = (vm_.get()->*method)(task);
+    return error == HResult::S_OK ? Answer(json{{"task", task->ID()}}) : refused(error);
+}
+
+Answer Host::with_task(const json& parameters, bool cancel) {
+    if (!parameters.contains("id") || !parameters["id"].is_number_integer()) {
+        return tasks::bad_parameters("'id' has to be a task's number");
+    }
+    const auto id = parameters["id"].get<std::int64_t>();
+    for (const auto& task : pc_.Tasks().snapshot()) {
+        if (task->ID() != id) {
+            continue;
+        }
+        if (cancel) {
+            if (const HResult error = task->Cancel(); error != HResult::S_OK) {
+                return error == HResult::S_FALSE
+                           ? tl::unexpected(tasks::Refusal{.message = "the task has ended already", .hresult = error})
+                           : tl::unexpected(
+                                 tasks::Refusal{.message = "the task cannot be cancelled now", .hresult = error});
+            }
+        }
+        return task_json(*task);
+    }
+    return refused(HResult::DISP_E_BADINDEX);
+}
+
+Answer Host::type(const json& parameters) {
+    if (!parameters.contains("keys") || !parameters["keys"].is_string()) {
+        return tasks::bad_parameters("'keys' has to be a text");
+    }
+    auto steps = parse_key_script(parameters["keys"].get<std::string>());
+    if (!steps) {
+        return tasks::bad_parameters(steps.error());
+    }
+    for (const KeyStep& step : *steps) {
+        if (!step.media.drive.empty()) {
+            return tasks::bad_parameters("disks of a started machine cannot be changed yet");
+        }
+    }
+    if (at_rest()) {
+        return refused(HResult::VM_E_VM_NOT_RUNNING);
+    }
+    typist_->add(std::move(*steps));
+    return json::object();
+}
+
+Answer Host::screenshot(const json& parameters) {
+    if (!parameters.contains("file") || !parameters["file"].is_string() ||
+        !parameters["file"].get<std::string>().starts_with('/')) {
+        return tasks::bad_parameters("'file' has to be an absolute path");
+    }
+    // The machine may end before its turn comes: the promise is broken then.
+    auto picture = std::make_shared<std::promise<devices::Frame>>();
+    auto taken = picture->get_future();
+    const bool running = vm_->look_at(
+        [picture = std::move(picture)](devices::Board& board) { picture->set_value(board.vga().render()); });
+    if (!running) {
+        return refused(HResult::VM_E_VM_NOT_RUNNING);
+    }
+    if (taken.wait_for(kLongestLook) != std::future_status::ready) {
+        return refused(HResult::VM_E_TIMED_OUT);
+    }
+    try {
+        if (const auto written = write_png(parameters["file"].get<std::string>(), taken.get()); !written) {
+            return tl::unexpected(tasks::Refusal{.message = written.error(), .hresult = HResult::ERROR_ACCESS_DENIED});
+        }
+    } catch (const std::future_error&) {
+        return refused(HResult::VM_E_VM_NOT_RUNNING);
+    }
+    return json::object();
+}
+
+}  // namespace
+
+void host_machine(const tasks::RegisteredMachine& machine, const RunOptions& options, const StartWatcher& watcher) {
+    Host host(machine);
+    std::string problem = host.prepare(options);
+    if (problem.empty()) {
+        problem = host.start(watcher);
+    }
+    watcher.started(problem);
+    if (problem.empty()) {
+        host.wait_for_the_end();
+    }
+}
+
+}  // namespace vpc::cli

@@ -1,0 +1,29 @@
+#pragma once
+#include <functional>
+#include <string>
+
+#include "tasks/machine_registry.h"
+#include "ui/cli/run_options.h"
+
+namespace vpc::cli {
+
+/// What a machine can be reached by while it starts.
+struct StartWatcher {
+    /// Percent of the Startup task.
+    std::function<void(int percent)> progress;
+    /// Asked now and then.
+    std::function<bool()> cancelled;
+    /// Called once: an empty string when the guest runs, otherwise why not, in one line.
+    std::function<void(const std::string& problem)> started;
+};
+
+/// Runs a machine in this process, without a window, until it is turned off or saved, and lets other processes control
+/// it. `options` describe the machine; serial ports can only be "file:PATH" and "null".
+///
+/// The methods that it answers (see tasks/control_server.h): hello; state; pause; resume; save, turn_off, reset: they
+/// return {"task": ID}; tasks; task {id}; cancel {id}; type {keys}; screenshot {file}, an absolute path. A task is an
+/// object with the keys id, description, percent, complete, cancelable and, when it is complete, result (VMTaskResult),
+/// error (HRESULT) and error_description.
+void host_machine(const tasks::RegisteredMachine& machine, const RunOptions& options, const StartWatcher& watcher);
+
+}  // namespace vpc::cli
