@@ -11,6 +11,7 @@
 #include "disk/vhd/block_table.h"
 #include "disk/vhd/footer_search.h"
 #include "disk/vhd/image.h"
+#include "disk/vhdx/layout.h"
 
 namespace vpc::disk {
 namespace {
@@ -79,6 +80,13 @@ Result<ImageInfo> read_image_info(const std::filesystem::path& image,
         return tl::unexpected<Error>(size.error());
     }
     info.file_size = *size;
+    info.unique_id = links->front().unique_id;
+    if (std::array<std::uint8_t, vhdx::kSignature.size()> start = {}; info.type == ImageType::Raw) {
+        if (auto status = (*file)->read(0, Buffer(start)); !status) {
+            return tl::unexpected<Error>(status.error());
+        }
+        info.vhdx = std::equal(start.begin(), start.end(), vhdx::kSignature.begin());
+    }
     struct stat status = {};
     if (::stat(image.c_str(), &status) == 0) {
         info.stored_size = static_cast<std::uint64_t>(status.st_blocks) * 512;  // st_blocks: in 512 bytes, always

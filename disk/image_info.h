@@ -22,12 +22,14 @@ struct BlockInfo {
 struct ImageInfo {
     std::filesystem::path file;
     ImageType type = ImageType::Raw;
+    bool vhdx = false;               ///< a VHDX image, of which the type and the parents are not told
     std::uint64_t virtual_size = 0;  ///< of the disk, in bytes
     std::uint64_t file_size = 0;     ///< of the file, in bytes, holes included
     std::uint64_t stored_size = 0;   ///< bytes that the file takes on the host's disk
     Geometry geometry;
-    std::optional<vhd::Footer> footer = {};  ///< of a VHD
-    std::optional<BlockInfo> blocks = {};    ///< of a dynamic or differencing one
+    std::array<std::uint8_t, 16> unique_id{};  ///< zeros for raw images
+    std::optional<vhd::Footer> footer = {};    ///< of a VHD
+    std::optional<BlockInfo> blocks = {};      ///< of a dynamic or differencing one
 
     /// The parent, its parent and so on to the root, as far as they were found and are the ones that their children
     /// were made for.

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "disk/chain.h"
+#include "disk/children.h"
 #include "disk/posix_file.h"
 #include "disk/vhd/dynamic_disk.h"
 
@@ -120,38 +121,9 @@ Result<std::vector<ChainLink>> links_to_merge(const std::filesystem::path& child
 
 /// Refuses when an image that is not merged has one of those as its parent, as far as it lies in one of their folders.
 Status refuse_other_children(const std::vector<ChainLink>& links) {
-    constexpr std::array<std::uint8_t, 16> kNoId = {};
-    std::vector<std::filesystem::path> folders;
-    folders.reserve(links.size());
-    for (const ChainLink& link : links) {
-        folders.push_back(link.path.has_parent_path() ? link.path.parent_path() : std::filesystem::path("."));
-    }
-    std::sort(folders.begin(), folders.end());
-    folders.erase(std::unique(folders.begin(), folders.end()), folders.end());
-    for (const auto& folder : folders) {
-        std::error_code error;
-        for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end;
-             entry.increment(error)) {
-            const auto extension = entry->path().extension();
-            std::error_code ignored;
-            if ((extension != ".vhd" && extension != ".avhd" && extension != ".vud") ||
-                std::any_of(links.begin(), links.end(), [&](const ChainLink& link) {
-                    return std::filesystem::equivalent(link.path, entry->path(), ignored);
-                })) {
-                continue;
-            }
-            const auto others = read_chain(entry->path());
-            if (!others || others->empty() || others->front().type != ImageType::Differencing) {
-                continue;  // nothing that could have a parent
-            }
-            for (const ChainLink& link : links) {
-                if (link.unique_id != kNoId && others->front().parent_id == link.unique_id) {
-                    return fail(ErrorCode::InUse, quoted(link.path) + " is also the parent of " +
-                                                      quoted(entry->path()) +
-                                                      ", which would become useless; merge or delete that first");
-                }
-            }
-        }
+    if (const auto found = find_other_child(links)) {
+        return fail(ErrorCode::InUse, quoted(found->parent) + " is also the parent of " + quoted(found->child) +
+                                          ", which would become useless; merge or delete that first");
     }
     return {};
 }

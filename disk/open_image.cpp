@@ -59,6 +59,14 @@ Result<std::unique_ptr<BlockDevice>> open_vhd(std::unique_ptr<File> file, const 
                                                 std::to_string(found.offset) +
                                                 " are there; restore a copy of it, or repair it");
         }
+        if (writing && found.growth_to_undo) {
+            log().warn("{}: an interrupted enlargement has been undone", name);
+            Status status = file->truncate(found.offset + vhd::kFooterSize);
+            status = status ? file->sync() : status;
+            if (!status) {
+                return tl::unexpected<Error>(status.error());
+            }
+        }
         return std::make_unique<vhd::FixedDisk>(std::move(file), footer, mode);
     }
     File& opened = *file;

@@ -30,9 +30,11 @@ Result<std::unique_ptr<BlockDevice>> open_image(const std::filesystem::path& fil
 ///  2. An intact footer copy of a dynamic VHD at its start: that VHD, read-only. Where the file ends with a sector of
 ///     zeros, which is what a power failure leaves of a file that was growing, ReadWrite puts the footer back.
 ///  3. A footer whose checksum is wrong: that VHD, read-only.
-///  4. The signature of a VHDX: that image, which is only read (disk/vhdx/disk.h).
-///  5. The signature of a format that is not supported: Unsupported.
-///  6. Anything else made of whole sectors: a raw image.
+///  4. An intact footer of a fixed VHD where its disk ends, and behind it nothing but a hole: that VHD, which was being
+///     enlarged when the power failed. ReadWrite cuts the hole off.
+///  5. The signature of a VHDX: that image, which is only read (disk/vhdx/disk.h).
+///  6. The signature of a format that is not supported: Unsupported.
+///  7. Anything else made of whole sectors: a raw image.
 /// ReadWrite is Corrupt where only reading is allowed above, and where a dynamic VHD's structures contradict each
 /// other. It is InUse while the footer says that the disk belongs to a machine in saved state.
 Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, OpenMode mode,

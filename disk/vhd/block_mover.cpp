@@ -189,6 +189,37 @@ Status BlockMover::copy_block(const Move& move, WriteQueue& queue, std::vector<W
     return {};
 }
 
+Status BlockMover::clear(std::uint64_t begin, std::uint64_t end, WorkMeter& meter) {
+    std::vector<Move> moves;
+    std::uint64_t place = std::max(disk_.blocks_end_, end);
+    for (const std::uint32_t block : blocks()) {
+        const std::uint64_t from = disk_.bitmap_offset(block);
+        if (from < end && begin < from + disk_.slot_bytes()) {
+            moves.push_back({block, disk_.block_place(place)});
+            place = moves.back().to + disk_.slot_bytes();
+        }
+    }
+    if (moves.empty()) {
+        return {};
+    }
+    if (place / kSectorSize >= BlockTable::kUnallocated) {
+        return fail(ErrorCode::NoSpace,
+                    disk_.file_->name() + " would become larger than 2 TiB; compact it first, or convert it");
+    }
+    // The footer first: the old one will be overwritten.
+    const std::uint64_t footer = disk_.footer_place(place);
+    if (auto status = disk_.file_->write(footer, ConstBuffer(serialise(disk_.footer_))); !status) {
+        return status;
+    }
+    if (auto status = disk_.file_->sync(); !status) {
+        return status;
+    }
+    disk_.footer_offset_ = footer;
+    disk_.blocks_end_ = place;
+    meter.set_total(moves.size() * work_of_a_move());
+    return carry_out(moves, meter);
+}
+
 std::uint64_t BlockMover::end_of_blocks() const {
     std::uint64_t end = 0;
     for (const Range& range : structures()) {

@@ -48,6 +48,8 @@ class BlockMover {
     /// Cuts what lies behind the last block off the file, a piece at a time: the host takes a while to give the room
     /// free. The meter hears `weight` bytes of work for each that has gone. Stopped or failed, the file is whole.
     Status shorten(WorkMeter& meter, double weight);
+    /// Moves the blocks that touch these bytes of the file behind all others, and behind `end`.
+    Status clear(std::uint64_t begin, std::uint64_t end, WorkMeter& meter);
 
   private:
     /// Bytes of the file that no block may take.

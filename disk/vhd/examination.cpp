@@ -12,6 +12,7 @@
 #include "disk/vhd/block_examiner.h"
 #include "disk/vhd/footer_search.h"
 #include "disk/vhd/lost_footer.h"
+#include "disk/vhdx/layout.h"
 
 namespace vpc::disk::vhd {
 namespace {
@@ -217,6 +218,14 @@ class Examiner {
 
     /// No footer at all, not even a damaged one: a raw image, or a VHD that has lost both.
     Status look_for_a_header() {
+        const auto start = read_sector(0);
+        if (!start) {
+            return tl::unexpected<Error>(start.error());
+        }
+        if (std::equal(vhdx::kSignature.begin(), vhdx::kSignature.end(), start->begin())) {
+            return fail(ErrorCode::Unsupported,
+                        file_.name() + " is a VHDX image, which is only read, not checked; convert it to a VHD");
+        }
         DynamicHeaderBytes bytes = {};
         if (size_ >= kFooterSize + bytes.size()) {
             if (auto status = file_.read(kFooterSize, Buffer(bytes)); !status) {

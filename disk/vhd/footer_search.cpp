@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "disk/transfer.h"
+#include "disk/vhd/lost_footer.h"
 
 namespace vpc::disk::vhd {
 
@@ -92,6 +93,15 @@ Result<std::optional<FoundFooter>> find_footer(File& file, std::uint64_t size) {
     }
     if (has_footer_cookie(old_end)) {
         return FoundFooter{.footer = parse_footer(old_end), .offset = size - kOldFooterSize, .damage = damage};
+    }
+    if (const ConstBuffer last_sector(**end); from_copy && !*from_copy && all_zeros({&last_sector, 1})) {
+        const auto grown = find_footer_before_growth(file, size);
+        if (!grown) {
+            return tl::unexpected<Error>(grown.error());
+        }
+        if (*grown) {
+            return FoundFooter{.footer = (*grown)->footer, .offset = (*grown)->offset, .growth_to_undo = true};
+        }
     }
     return from_copy;
 }

@@ -16,6 +16,7 @@ struct FoundFooter {
     std::string damage = {};         ///< empty, or what is wrong with the image, for a message
     bool footer_to_restore = false;  ///< the last sector is the place of a footer that never got there
     bool copy_differs = false;       ///< the copy at the start is intact and says something else
+    bool growth_to_undo = false;     ///< of a fixed disk: what follows the footer is an enlargement that never ended
 };
 
 /// Looks for the footer of a file of `size` bytes, at least a sector, in the order that disk/open_image.h describes.

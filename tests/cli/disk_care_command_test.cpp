@@ -150,5 +150,48 @@ TEST_F(DiskCare, CheckOfNoImageIsAnError) {
     expect_error("check . --repair", "is a directory");
 }
 
+TEST_F(DiskCare, AVhdxIsShownAndNeitherCheckedNorResized) {
+    if (!vpc::testing::installed("qemu-img")) {
+        GTEST_SKIP() << "not installed: qemu-img";
+    }
+    ASSERT_EQ(shell("cd " + folder_.path().string() + " && qemu-img create -q -f vhdx x.vhdx 8M").status, 0);
+    const auto info = json_of("info x.vhdx");
+    EXPECT_EQ(info["format"], "vhdx");
+    EXPECT_EQ(info["virtual_size"], 8 * kMiB);
+    expect_error("check x.vhdx", "'x.vhdx' is a VHDX image, which is only read, not checked");
+    expect_error("check x.vhdx --repair", "'x.vhdx' is a VHDX image");
+    expect_error("resize x.vhdx 16M", "'x.vhdx'");
+}
+
+TEST_F(DiskCare, ResizeGrowsAndShrinks) {
+    for (const auto type : {ImageType::Raw, ImageType::Fixed, ImageType::Dynamic}) {
+        const std::string name = "d" + std::to_string(static_cast<int>(type));
+        create(name, type, 64 * kMiB);
+        EXPECT_EQ(vpc_disk("resize " + name + " 40G").output, "");
+        EXPECT_EQ(json_of("info " + name)["virtual_size"], 40960 * kMiB);
+        EXPECT_EQ(vpc_disk("check " + name + " >/dev/null").status, 0);
+        if (vpc::testing::installed("qemu-img")) {
+            const char* format = type == ImageType::Raw ? "raw" : "vpc";
+            const Ran other =
+                shell("cd " + folder_.path().string() + " && qemu-img info -f " + format + " --output json " + name);
+            const auto seen = nlohmann::json::parse(other.output, nullptr, false);
+            EXPECT_EQ(seen["virtual-size"], 40960 * kMiB) << other.output;
+        }
+        EXPECT_EQ(vpc_disk("resize " + name + " 65M").status, 0);
+        EXPECT_EQ(json_of("info " + name)["virtual_size"], 65 * kMiB);
+    }
+}
+
+TEST_F(DiskCare, ResizeSaysWhatItCannotDo) {
+    create("d.vhd", ImageType::Dynamic, 64 * kMiB);
+    folder_.write("full.img", std::vector<std::uint8_t>(kMiB, 1));
+    expect_error("resize full.img 512K", "'full.img' has something at byte 524288 of its disk");
+    expect_error("resize d.vhd 1000", "choose a multiple of 512");
+    expect_error("resize d.vhd 3T", "at most 2040 GiB");
+    expect_error("resize missing.vhd 1G", "'missing.vhd'");
+    EXPECT_EQ(vpc_disk("resize d.vhd 2X").status, 2);
+    EXPECT_EQ(vpc_disk("resize d.vhd").status, 2);
+}
+
 }  // namespace
 }  // namespace vpc::cli

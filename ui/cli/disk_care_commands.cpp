@@ -11,6 +11,7 @@
 #include "disk/check.h"
 #include "disk/image_info.h"
 #include "disk/repair.h"
+#include "disk/resize.h"
 #include "disk/vhd/footer_search.h"
 #include "ui/cli/disk_command.h"
 #include "ui/cli/disk_size.h"
@@ -82,10 +83,14 @@ Json parents_json(const disk::ImageInfo& info) {
     return parents;
 }
 
+const char* format_name(const disk::ImageInfo& info) {
+    return info.vhdx ? "vhdx" : info.footer ? "vhd" : "raw";
+}
+
 Json info_json(const disk::ImageInfo& info) {
     Json object = {{"file", info.file.string()},
-                   {"format", info.footer ? "vhd" : "raw"},
-                   {"type", type_name(info.type)},
+                   {"format", format_name(info)},
+                   {"type", info.vhdx ? Json() : Json(type_name(info.type))},
                    {"virtual_size", info.virtual_size},
                    {"file_size", info.file_size},
                    {"stored_size", info.stored_size},
@@ -106,8 +111,10 @@ Json info_json(const disk::ImageInfo& info) {
         object["blocks"] = info.blocks->blocks;
         object["blocks_allocated"] = info.blocks->allocated;
     }
+    if (info.footer || info.vhdx) {
+        object["unique_id"] = disk::vhd::text_of_id(info.unique_id);
+    }
     if (info.footer) {
-        object["unique_id"] = disk::vhd::text_of_id(info.footer->unique_id);
         object["creator"] = {{"application", disk::text_of(info.footer->creator_application)},
                              {"version", version_text(info.footer->creator_version)},
                              {"host_os", disk::text_of(info.footer->creator_host_os)}};
@@ -123,7 +130,7 @@ std::string info_text(const disk::ImageInfo& info) {
         text += fmt::format("{:<18}{}\n", name, value);
     };
     line("image:", info.file.string());
-    line("format:", info.footer ? fmt::format("VHD, {}", type_name(info.type)) : "raw");
+    line("format:", info.footer ? fmt::format("VHD, {}", type_name(info.type)) : format_name(info));
     line("virtual size:", fmt::format("{} ({} bytes)", size_text(info.virtual_size), info.virtual_size));
     line("file size:", fmt::format("{} ({} bytes), {} on the host's disk", size_text(info.file_size), info.file_size,
                                    size_text(info.stored_size)));
@@ -307,11 +314,49 @@ void add_check(CLI::App& disk, Action& action) {
     check->callback([options, &action] { action = [options] { return check_image(*options); }; });
 }
 
+struct ResizeOptions {
+    std::string file;
+    std::uint64_t size = 0;
+    TaskOptions task;
+};
+
+void add_resize(CLI::App& disk, Action& action) {
+    auto options = std::make_shared<ResizeOptions>();
+    CLI::App* resize = disk.add_subcommand("resize", "give an image's disk another size, in place");
+    resize->add_option("FILE", options->file, "image that nobody uses")->required();
+    resize
+        ->add_option_function<std::string>(
+            "SIZE",
+            [options](const std::string& text) {
+                const auto parsed = parse_size(text);
+                if (!parsed) {
+                    throw CLI::ValidationError("SIZE", parsed.error());
+                }
+                options->size = *parsed;
+            },
+            "the new size: bytes, or with K, M, G or T")
+        ->type_name("")
+        ->required();
+    add_task_options(*resize, options->task);
+    resize->footer(
+        "What is new holds zeros; partitions stay as they are. An end that is in use is not cut off.\n"
+        "Example: vpc disk resize xp.vhd 40G");
+    resize->callback([options, &action] {
+        action = [options] {
+            return run_task(fmt::format("Resizing {}", options->file), options->task,
+                            [&](const disk::Operation& operation) {
+                                return disk::resize(options->file, options->size, {}, operation);
+                            });
+        };
+    });
+}
+
 }  // namespace
 
 void add_disk_care_commands(CLI::App& disk, Action& action) {
     add_info(disk, action);
     add_check(disk, action);
+    add_resize(disk, action);
 }
 
 }  // namespace vpc::cli
