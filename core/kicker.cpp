@@ -1,6 +1,10 @@
 #include "core/kicker.h"
 
-#include <chrono>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <system_error>
 
 namespace vpc {
 namespace {
@@ -8,28 +12,70 @@ namespace {
 // How long a kick may go unanswered before it is repeated.
 constexpr Nanoseconds kRepeat = 50 * kMicrosecond;
 
-std::chrono::steady_clock::time_point time_point(Nanoseconds host_time) {
-    return std::chrono::steady_clock::time_point(std::chrono::nanoseconds(host_time));
+int make_timer() {
+    const int descriptor = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);  // the clock of VirtualClock::steady_host_time
+    if (descriptor < 0) {
+        throw std::system_error(errno, std::generic_category(), "cannot make a timer");
+    }
+    return descriptor;
+}
+
+std::thread start(int descriptor, std::function<void()> body) {
+    try {
+        return std::thread(std::move(body));
+    } catch (...) {
+        close(descriptor);
+        throw;
+    }
 }
 
 }  // namespace
 
-Kicker::Kicker(std::function<void()> kick) : kick_(std::move(kick)), thread_([this] { loop(); }) {}
+Kicker::Kicker(std::function<void()> kick)
+    : kick_(std::move(kick)), descriptor_(make_timer()), thread_(start(descriptor_, [this] { loop(); })) {}
 
 Kicker::~Kicker() {
     {
         const std::scoped_lock guard(mutex_);
         quit_ = true;
+        set_timer(0);
     }
-    wake_.notify_one();
     thread_.join();
+    close(descriptor_);
+}
+
+void Kicker::set_timer(Nanoseconds host_time) {
+    timer_.store(host_time);
+    itimerspec when{};  // zeros switch the timer off
+    if (host_time != kNever) {
+        when.it_value.tv_sec = static_cast<time_t>(host_time / kSecond);
+        when.it_value.tv_nsec = static_cast<long>(host_time % kSecond);
+        if (host_time <= 0) {
+            when.it_value = {.tv_sec = 0, .tv_nsec = 1};  // at once
+        }
+    }
+    timerfd_settime(descriptor_, TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
 void Kicker::arm(Nanoseconds host_time) {
     deadline_.store(host_time);
-    if (host_time < asleep_until_.load()) {
-        const std::scoped_lock guard(mutex_);  // the thread is now inside its wait, or has yet to look
-        wake_.notify_one();
+    if (host_time < timer_.load()) {
+        const std::scoped_lock guard(mutex_);
+        if (host_time < timer_.load()) {
+            set_timer(host_time);
+        }
+    }
+}
+
+void Kicker::rest() {
+    disarm();
+    if (timer_.load() != kNever) {
+        const std::scoped_lock guard(mutex_);
+        set_timer(kNever);
+        // Whoever kicked before that may have trusted the timer.
+        if (quit_ || deadline_.load() != kNever) {
+            set_timer(0);
+        }
     }
 }
 
@@ -38,27 +84,24 @@ void Kicker::kick_now() {
 }
 
 void Kicker::loop() {
-    std::unique_lock guard(mutex_);
-    while (!quit_) {
+    for (;;) {
+        std::uint64_t expirations = 0;
+        if (read(descriptor_, &expirations, sizeof expirations) < 0 && errno != EINTR) {
+            return;  // cannot be: the descriptor is ours and blocks
+        }
+        const std::unique_lock guard(mutex_);
+        if (quit_) {
+            return;
+        }
         const Nanoseconds now = VirtualClock::steady_host_time();
-        const Nanoseconds deadline = deadline_.load();
-        Nanoseconds until = deadline;
+        timer_.store(kNever);
+        const Nanoseconds deadline = deadline_.load();  // who arms behind this finds the timer too late, and sets it
         if (deadline <= now) {
             kick_();
-            until = now + kRepeat;
+            set_timer(now + kRepeat);
+        } else if (deadline != kNever) {
+            set_timer(deadline);
         }
-        asleep_until_.store(until);
-        // Whoever armed before that store saw nobody asleep and did not wake us: look again.
-        if (deadline_.load() != deadline) {
-            asleep_until_.store(0);
-            continue;
-        }
-        if (until == kNever) {
-            wake_.wait(guard);
-        } else {
-            wake_.wait_until(guard, time_point(until));
-        }
-        asleep_until_.store(0);
     }
 }
 

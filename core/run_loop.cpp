@@ -128,7 +128,7 @@ std::string RunLoop::run() {
                 break;
             case CpuExit::Halted:
                 if (!(interrupt_request_ && cpu_.can_take_interrupt()) && !nmi_) {
-                    kicker_.disarm();
+                    kicker_.rest();
                     wait_while_halted();
                 }
                 break;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Compares `vpc run` with `qemu-system-i386 -accel tcg`: same guests, one CPU each, run by turns, medians.
 
+    idle      what Linux costs that waits at its shell's prompt, in percent of one processor (--check: vpc's below 3)
     boot      milliseconds from the program's start to a boot sector's first line on COM1
     linux     seconds of Linux's whole run, from start to power-off; its GB rows in milliseconds of guest time;
               peak resident memory beside the guest memory that was touched
@@ -18,11 +19,17 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(TOP / "tests/guests"))
+from run_guest import add_kernel_options, processor_seconds  # noqa: E402  pylint: disable=wrong-import-position
+
 # What --check demands: of the whole run and of the boot, of any single row, and MiB above the touched guest memory.
 WHOLE_LIMIT, ROW_LIMIT, MEMORY_LIMIT = 1.0, 1.5, 150
+IDLE_LIMIT = 3.0  # percent of a processor
+SETTLING_SECONDS, IDLE_SECONDS = 2, 10
 
 
 def vpc_command(options, image, memory):
@@ -137,7 +144,24 @@ def bench_cpubench(emulator, options):
     return rows
 
 
-BENCHES = {"boot": bench_boot, "linux": bench_linux, "cpubench": bench_cpubench}
+def bench_idle(emulator, options):
+    with tempfile.TemporaryDirectory() as folder:
+        image = pathlib.Path(folder) / "linux.img"
+        subprocess.run(["cp", "--sparse=always", options.guests / "linux.img", image], check=True)
+        add_kernel_options(image, "nobench end=shell")
+        run = Run(EMULATORS[emulator](options, image, 256), options.pin)
+        for _, line in run.lines(600):
+            if "GUEST-DONE: OK" in line:
+                time.sleep(SETTLING_SECONDS)
+                before, since = processor_seconds(run.process.pid), time.monotonic()
+                time.sleep(IDLE_SECONDS)
+                used = (processor_seconds(run.process.pid) - before) / (time.monotonic() - since)
+                run.end(kill=True)
+                return {"idle %": 100 * used}
+    raise SystemExit(f"{emulator}: Linux did not come to its prompt")
+
+
+BENCHES = {"idle": bench_idle, "boot": bench_boot, "linux": bench_linux, "cpubench": bench_cpubench}
 
 
 def excess(name, medians):
@@ -147,6 +171,8 @@ def excess(name, medians):
     if name == "peak memory MiB":
         over = medians[name]["vpc"] - medians["touched memory MiB"]["vpc"] - MEMORY_LIMIT
         return f"{over:.0f} MiB too many" if over > 0 else ""
+    if name == "idle %":
+        return f"above {IDLE_LIMIT}" if medians[name]["vpc"] > IDLE_LIMIT else ""
     limit = WHOLE_LIMIT if name in ("boot ms", "linux whole run s") else ROW_LIMIT
     ratio = medians[name]["vpc"] / max(medians[name]["qemu"], 1e-6)
     return f"above {limit}" if ratio > limit else ""
@@ -163,7 +189,7 @@ def main():
     parser.add_argument("--only", choices=EMULATORS, help="measure one of the two only")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all runs and the medians")
     parser.add_argument("--check", action="store_true", help="exit 1 when a limit is exceeded: whole Linux run and boot "
-                        f"{WHOLE_LIMIT}, every other row {ROW_LIMIT}, memory {MEMORY_LIMIT} MiB above what was touched")
+                        f"{WHOLE_LIMIT}, every other row {ROW_LIMIT}, an idle guest {IDLE_LIMIT} %%, memory {MEMORY_LIMIT} MiB above what was touched")
     options = parser.parse_args()
     unknown = set(options.benches) - set(BENCHES)
     if unknown or options.runs < 1:

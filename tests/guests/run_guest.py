@@ -24,7 +24,8 @@ UNALLOCATED = 0xFFFFFFFF
 SKIPPED = 77
 KNOWN_KEYS = {"description", "extends", "cases", "labels", "cost", "disk", "memory", "arguments", "keys", "time_limit", "exit",
               "serial", "screen", "forbidden", "stderr", "stderr_lines", "seconds", "cpu_seconds", "rss_mib",
-              "interrupt_after", "picture", "after", "as_nobody", "registered"}
+              "interrupt_after", "idle", "picture", "after", "as_nobody", "registered"}
+SETTLING_SECONDS = 2
 
 
 class Failure(Exception):
@@ -327,6 +328,42 @@ def become_nobody():
     os.setuid(65534)
 
 
+def processor_seconds(pid):
+    """What all threads of the process have used so far, by the scheduler's own count."""
+    return sum(int(path.read_text().split()[0]) for path in pathlib.Path(f"/proc/{pid}/task").glob("*/schedstat")) / 1e9
+
+
+class IdleWatch:
+    """Measures what an idle guest costs, once a line has come over the serial port, and then sends Ctrl-C."""
+
+    def __init__(self, wanted, serial):
+        self.wanted, self.serial = wanted, serial
+        self.phases = self.measure()
+        self.due = 0.0
+        self.share = None
+
+    def measure(self):
+        while not (self.serial.exists() and re.search(self.wanted["behind"], self.serial.read_text(errors="replace"))):
+            yield 0.2
+        yield SETTLING_SECONDS
+        before, since = processor_seconds(self.process.pid), time.monotonic()
+        yield self.wanted["seconds"]
+        self.share = (processor_seconds(self.process.pid) - before) / (time.monotonic() - since)
+        self.process.send_signal(signal.SIGINT)
+
+    def look(self, process, now):
+        if now >= self.due:
+            self.process = process
+            self.due = now + next(self.phases, float("inf"))
+
+    def check(self):
+        if self.share is None:
+            raise Failure("the guest ended before it was idle for long enough")
+        print(f"idle, the guest used {100 * self.share:.1f} % of a processor")
+        if self.share > self.wanted["at_most"]:
+            raise Failure(f"that is more than {100 * self.wanted['at_most']:.1f} %")
+
+
 def run_vpc(run, vpc, path, work):
     """Runs vpc to its end. Returns exit status, wall seconds, resource usage, serial text, stdout and stderr."""
     command = [str(vpc), "run", "--headless"]
@@ -361,6 +398,7 @@ def run_vpc(run, vpc, path, work):
                                    env=environment,
                                    preexec_fn=become_nobody if run.get("as_nobody") else None)
         interrupt_at = before + run["interrupt_after"] if "interrupt_after" in run else None
+        idle = IdleWatch(run["idle"], serial) if "idle" in run else None
         while True:
             finished, status, usage = os.wait4(process.pid, os.WNOHANG)
             if finished:
@@ -369,12 +407,16 @@ def run_vpc(run, vpc, path, work):
             if interrupt_at and now >= interrupt_at:
                 process.send_signal(signal.SIGINT)
                 interrupt_at = None
+            if idle:
+                idle.look(process, now)
             if now - before > patience:
                 process.kill()
                 os.wait4(process.pid, 0)
                 raise Failure(f"did not end within {patience} s and had to be killed")
             time.sleep(0.01)
     seconds = time.monotonic() - before
+    if idle:
+        idle.check()
     process.returncode = os.waitstatus_to_exitcode(status)
     texts = [(work / name).read_text(errors="replace").replace("\r", "") if (work / name).exists() else ""
              for name in ("serial.txt", "stdout.txt", "stderr.txt")]
