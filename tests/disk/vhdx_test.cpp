@@ -282,7 +282,7 @@ TEST_F(Vhdx, DamagedStructuresAreRefused) {
         expect_refused("b.vhdx", ErrorCode::Corrupt, "region tables");
     }
     for (const auto& [offset, value] : {std::pair(8, 5000), {16 + 16, 3 << 19}, {16 + 24, 1 << 30}, {16 + 16, 0}}) {
-        with([&](Image& image) {
+        with([&, offset = offset, value = value](Image& image) {
             for (const std::size_t table : kRegionTables) {
                 image.store(table + static_cast<std::size_t>(offset), static_cast<std::uint64_t>(value), 4);
             }
