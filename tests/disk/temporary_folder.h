@@ -34,7 +34,9 @@ class TemporaryFolder {
 
     static std::vector<std::uint8_t> read(const std::filesystem::path& file) {
         std::ifstream in(file, std::ios::binary);
-        return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+        std::vector<std::uint8_t> bytes(in ? std::filesystem::file_size(file) : 0);
+        in.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+        return bytes;
     }
 
   private:
