@@ -134,11 +134,10 @@ Result<std::unique_ptr<BlockDevice>> ChainOpener::open_parent(const std::filesys
         });
         if (*id != header.parent_unique_id) {
             if (named && !in_chain) {
-                problem =
-                    Error{ErrorCode::ParentMismatch, child.name() + " belongs to a parent with the id " +
-                                                         vhd::text_of_id(header.parent_unique_id) + ", but " +
-                                                         quoted(candidate) + " has the id " + vhd::text_of_id(*id) +
-                                                         "; put the right one there, or set the parent"};
+                problem = Error{ErrorCode::ParentMismatch, child.name() + " belongs to a parent with the id " +
+                                                               vhd::text_of_id(header.parent_unique_id) + ", but " +
+                                                               quoted(candidate) + " has the id " +
+                                                               vhd::text_of_id(*id) + "; put the right one there"};
             }
             continue;
         }
@@ -167,7 +166,7 @@ Result<std::unique_ptr<BlockDevice>> ChainOpener::open_parent(const std::filesys
     const auto name = recorded_parent_name(child, header);
     return fail(ErrorCode::NotFound,
                 "the parent " + (name && !name->empty() ? quoted(std::filesystem::path(*name)) + " " : std::string()) +
-                    "of " + child.name() + " is missing; put it into the same folder, or set the parent");
+                    "of " + child.name() + " is missing; put it into the same folder");
 }
 
 Result<std::vector<ChainLink>> read_chain(const std::filesystem::path& image, const OpenOptions& options) {

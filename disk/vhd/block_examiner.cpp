@@ -89,7 +89,8 @@ void BlockExaminer::examine_paths() {
         if (entry.platform_code != FourCc{} && size &&
             (entry.platform_data_offset > *size || entry.platform_data_length > *size - entry.platform_data_offset)) {
             add(FindingKind::LocatorOutside, Remedy::None,
-                "a path of the parent lies outside the file; set the parent anew");
+                "a path of the parent lies outside the file; keep the parent in the same folder, where its name is "
+                "enough");
         }
     }
 }
