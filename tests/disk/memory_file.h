@@ -115,10 +115,19 @@ class MemoryFile : public File {
     Result<FileExtent> extent(std::uint64_t offset, std::uint64_t limit) override {
         const std::uint64_t page = offset / MemoryContents::kPage;
         const bool data = contents_->pages.contains(page);
-        std::uint64_t end = (page + 1) * MemoryContents::kPage;
-        while (end < offset + limit && contents_->pages.contains(end / MemoryContents::kPage) == data) {
-            end += MemoryContents::kPage;
+        std::uint64_t next = page + 1;
+        if (data) {
+            while (contents_->pages.contains(next)) {
+                ++next;
+            }
+        } else {
+            const auto later = contents_->pages.upper_bound(page);
+            if (later == contents_->pages.end()) {
+                return FileExtent{.bytes = limit, .data = false};
+            }
+            next = later->first;
         }
+        const std::uint64_t end = next * MemoryContents::kPage;
         return FileExtent{.bytes = std::min(limit, end - offset), .data = data};
     }
     Status allocate(std::uint64_t offset, std::uint64_t length) override {
