@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <span>
 #include <utility>
 
+#include "disk/little_endian.h"
 #include "disk/transfer.h"
 #include "disk/vhd/geometry.h"
 #include "disk/vhd/image.h"
@@ -51,10 +53,6 @@ class ShortenedDisk final : public BlockDevice {
     std::uint64_t sectors_;
 };
 
-std::uint32_t load_little_endian(const std::uint8_t* bytes) {
-    return bytes[0] | std::uint32_t{bytes[1]} << 8 | std::uint32_t{bytes[2]} << 16 | std::uint32_t{bytes[3]} << 24;
-}
-
 /// Where the last primary partition of the master boot record ends; 0 without any.
 std::uint64_t partitions_end(const std::array<std::uint8_t, kSectorSize>& boot_record) {
     constexpr std::size_t kTable = 0x1BE;
@@ -68,10 +66,9 @@ std::uint64_t partitions_end(const std::array<std::uint8_t, kSectorSize>& boot_r
     }
     std::uint64_t end = 0;
     for (std::size_t i = 0; i < kEntries; ++i) {
-        const std::uint8_t* entry = boot_record.data() + kTable + i * kEntrySize;
+        const auto entry = std::span(boot_record).subspan(kTable + i * kEntrySize, kEntrySize);
         if (entry[kType] != 0) {
-            end = std::max(
-                end, std::uint64_t{load_little_endian(entry + kFirstSector)} + load_little_endian(entry + kSectors));
+            end = std::max(end, std::uint64_t{little32(entry, kFirstSector)} + little32(entry, kSectors));
         }
     }
     return end;

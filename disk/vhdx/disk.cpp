@@ -8,12 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "disk/little_endian.h"
 #include "disk/posix_file.h"
 #include "disk/raw_disk.h"
 #include "disk/transfer.h"
 #include "disk/vhdx/layout.h"
 #include "disk/vhdx/parent_locator.h"
-#include "disk/volume/little_endian.h"
 
 namespace vpc::disk::vhdx {
 namespace {
@@ -119,7 +119,7 @@ Result<std::uint64_t> Disk::table_entry(std::uint64_t offset) {
         }
         entries_offset_ = start;
     }
-    return volume::little64(entries_, static_cast<std::size_t>(offset - start));
+    return little64(entries_, static_cast<std::size_t>(offset - start));
 }
 
 /// At most to the end of a block.

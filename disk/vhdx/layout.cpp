@@ -7,14 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "disk/volume/little_endian.h"
+#include "disk/little_endian.h"
 
 namespace vpc::disk::vhdx {
 namespace {
-
-using volume::little16;
-using volume::little32;
-using volume::little64;
 
 using Bytes = std::vector<std::uint8_t>;
 using Guid = Id;

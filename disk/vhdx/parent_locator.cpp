@@ -7,8 +7,8 @@
 #include <span>
 #include <string_view>
 
+#include "disk/little_endian.h"
 #include "disk/vhd/parent_locator.h"
-#include "disk/volume/little_endian.h"
 
 namespace vpc::disk::vhdx {
 namespace {
@@ -37,7 +37,7 @@ Result<ParentLocator> load_parent_locator(File& file, const Layout& layout) {
     if (locator.size() < kHeaderSize) {
         return damaged();
     }
-    const std::size_t count = volume::little16(locator, 18);
+    const std::size_t count = little16(locator, 18);
     if (kHeaderSize + count * kEntrySize > locator.size()) {
         return damaged();
     }
@@ -45,8 +45,8 @@ Result<ParentLocator> load_parent_locator(File& file, const Layout& layout) {
     for (std::size_t at = kHeaderSize; at < kHeaderSize + count * kEntrySize; at += kEntrySize) {
         std::array<std::string, 2> texts;  // key and value
         for (std::size_t i = 0; i < texts.size(); ++i) {
-            const std::size_t offset = volume::little32(locator, at + 4 * i);
-            const std::size_t length = volume::little16(locator, at + 8 + 2 * i);
+            const std::size_t offset = little32(locator, at + 4 * i);
+            const std::size_t length = little16(locator, at + 8 + 2 * i);
             if (offset > locator.size() || length > locator.size() - offset) {
                 return damaged();
             }

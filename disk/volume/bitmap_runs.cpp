@@ -2,8 +2,8 @@
 #include <bit>
 #include <cstring>
 
+#include "disk/little_endian.h"
 #include "disk/volume/file_system.h"
-#include "disk/volume/little_endian.h"
 
 namespace vpc::disk::volume {
 

@@ -7,8 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "disk/little_endian.h"
 #include "disk/volume/file_system.h"
-#include "disk/volume/little_endian.h"
 
 namespace vpc::disk::volume {
 namespace {

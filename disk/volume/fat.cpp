@@ -6,8 +6,8 @@
 #include <functional>
 #include <vector>
 
+#include "disk/little_endian.h"
 #include "disk/volume/file_system.h"
-#include "disk/volume/little_endian.h"
 
 namespace vpc::disk::volume {
 namespace {

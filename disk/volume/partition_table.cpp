@@ -4,7 +4,7 @@
 #include <array>
 #include <utility>
 
-#include "disk/volume/little_endian.h"
+#include "disk/little_endian.h"
 
 namespace vpc::disk::volume {
 namespace {

@@ -9,10 +9,10 @@
 
 #include "disk/convert.h"
 #include "disk/create.h"
+#include "disk/little_endian.h"
 #include "disk/vhdx/disk.h"
 #include "disk/vhdx/layout.h"
 #include "disk/vhdx/parent_locator.h"
-#include "disk/volume/little_endian.h"
 #include "tests/disk/image_builder.h"
 #include "tests/disk/libvhdi_reader.h"
 #include "tests/disk/temporary_folder.h"
@@ -22,9 +22,6 @@ namespace {
 
 using testing::LibvhdiReader;
 using testing::TemporaryFolder;
-using volume::little16;
-using volume::little32;
-using volume::little64;
 
 using Bytes = std::vector<std::uint8_t>;
 

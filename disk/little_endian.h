@@ -3,9 +3,9 @@
 #include <cstdint>
 #include <span>
 
-namespace vpc::disk::volume {
+namespace vpc::disk {
 
-/// Numbers as FAT, NTFS and ext store them. The caller sees to it that they lie within `bytes`.
+/// Numbers as boot records, FAT, NTFS, ext and VHDX store them. The caller sees to it that they lie within `bytes`.
 inline std::uint16_t little16(std::span<const std::uint8_t> bytes, std::size_t offset) {
     return static_cast<std::uint16_t>(bytes[offset] | bytes[offset + 1] << 8);
 }
@@ -16,4 +16,4 @@ inline std::uint64_t little64(std::span<const std::uint8_t> bytes, std::size_t o
     return little32(bytes, offset) | std::uint64_t{little32(bytes, offset + 4)} << 32;
 }
 
-}  // namespace vpc::disk::volume
+}  // namespace vpc::disk
