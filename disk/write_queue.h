@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "disk/file.h"
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 
 namespace vpc::disk {
 

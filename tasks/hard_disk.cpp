@@ -7,10 +7,10 @@
 #include <system_error>
 #include <utility>
 
-#include "disk/compact.h"
-#include "disk/convert.h"
-#include "disk/merge.h"
 #include "disk/open_image.h"
+#include "disk/operations/compact.h"
+#include "disk/operations/convert.h"
+#include "disk/operations/merge.h"
 #include "tasks/host_files.h"
 #include "tasks/start_task.h"
 

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 #include "tasks/result.h"
 #include "tasks/state_file.h"
 

@@ -5,8 +5,8 @@
 #include <utility>
 #include <vector>
 
-#include "disk/create.h"
 #include "disk/open_image.h"
+#include "disk/operations/create.h"
 #include "tasks/host_files.h"
 #include "tasks/start_task.h"
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "disk/error.h"
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 #include "tasks/task.h"
 #include "tasks/task_text.h"
 

@@ -5,9 +5,9 @@
 #include <string>
 #include <vector>
 
-#include "disk/check.h"
 #include "disk/file.h"
-#include "disk/operation.h"
+#include "disk/operations/check.h"
+#include "disk/operations/operation.h"
 #include "disk/vhd/block_table.h"
 #include "disk/vhd/dynamic_header.h"
 

@@ -2,7 +2,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 #include "disk/vhd/dynamic_disk.h"
 #include "disk/write_queue.h"
 

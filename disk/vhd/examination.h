@@ -2,9 +2,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "disk/check.h"
 #include "disk/file.h"
-#include "disk/operation.h"
+#include "disk/operations/check.h"
+#include "disk/operations/operation.h"
 
 namespace vpc::disk::vhd {
 

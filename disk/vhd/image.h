@@ -9,7 +9,7 @@ namespace vpc::disk::vhd {
 Geometry geometry_of(const Footer& footer);
 
 /// A block device that is a VHD, with what only a VHD knows. sectors() is the footer's current size: all of the
-/// disk's contents. What a drive shows to its guest can be less: see disk/guest_view.h.
+/// disk's contents. What a drive shows to its guest can be less: see disk/operations/guest_view.h.
 class Image : public BlockDevice {
   public:
     virtual const Footer& footer() const = 0;

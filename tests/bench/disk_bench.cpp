@@ -17,11 +17,11 @@
 #include <utility>
 #include <vector>
 
-#include "disk/compact.h"
-#include "disk/compare.h"
-#include "disk/convert.h"
-#include "disk/create.h"
-#include "disk/merge.h"
+#include "disk/operations/compact.h"
+#include "disk/operations/compare.h"
+#include "disk/operations/convert.h"
+#include "disk/operations/create.h"
+#include "disk/operations/merge.h"
 
 namespace {
 

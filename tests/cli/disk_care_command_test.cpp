@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "disk/create.h"
 #include "disk/log.h"
+#include "disk/operations/create.h"
 #include "tests/disk/temporary_folder.h"
 #include "tests/shell.h"
 

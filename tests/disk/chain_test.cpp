@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "disk/create.h"
 #include "disk/log.h"
+#include "disk/operations/create.h"
 #include "disk/vhd/footer_search.h"
 #include "tests/disk/image_builder.h"
 #include "tests/disk/temporary_folder.h"

@@ -1,5 +1,5 @@
 // Every kind of damage: what check() says of it, what repair() does about it, and that its side file undoes it.
-#include "disk/check.h"
+#include "disk/operations/check.h"
 
 #include <gtest/gtest.h>
 
@@ -7,10 +7,10 @@
 #include <iostream>
 #include <sstream>
 
-#include "disk/create.h"
 #include "disk/log.h"
-#include "disk/repair.h"
-#include "disk/repair_steps.h"
+#include "disk/operations/create.h"
+#include "disk/operations/repair.h"
+#include "disk/operations/repair_steps.h"
 #include "tests/disk/crash_simulator.h"
 #include "tests/disk/image_builder.h"
 #include "tests/disk/temporary_folder.h"

@@ -1,4 +1,4 @@
-#include "disk/compact.h"
+#include "disk/operations/compact.h"
 
 #include <gtest/gtest.h>
 
@@ -7,9 +7,9 @@
 #include <random>
 #include <tuple>
 
-#include "disk/convert.h"
 #include "disk/log.h"
 #include "disk/open_image.h"
+#include "disk/operations/convert.h"
 #include "disk/vhd/dynamic_disk.h"
 #include "tests/disk/crash_simulator.h"
 #include "tests/disk/image_builder.h"

@@ -1,4 +1,4 @@
-#include "disk/convert.h"
+#include "disk/operations/convert.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <random>
 
-#include "disk/compare.h"
+#include "disk/operations/compare.h"
 #include "disk/vhd/dynamic_disk.h"
 #include "tests/disk/image_builder.h"
 #include "tests/disk/temporary_folder.h"

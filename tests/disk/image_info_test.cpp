@@ -1,9 +1,9 @@
-#include "disk/image_info.h"
+#include "disk/operations/image_info.h"
 
 #include <gtest/gtest.h>
 
-#include "disk/create.h"
 #include "disk/log.h"
+#include "disk/operations/create.h"
 #include "disk/vhd/footer_search.h"
 #include "tests/disk/image_builder.h"
 #include "tests/disk/temporary_folder.h"

@@ -1,15 +1,15 @@
-#include "disk/merge.h"
+#include "disk/operations/merge.h"
 
 #include <gtest/gtest.h>
 
 #include <iostream>
 #include <random>
 
-#include "disk/compact.h"
-#include "disk/compare.h"
-#include "disk/create.h"
 #include "disk/log.h"
 #include "disk/open_image.h"
+#include "disk/operations/compact.h"
+#include "disk/operations/compare.h"
+#include "disk/operations/create.h"
 #include "disk/vhd/dynamic_disk.h"
 #include "tests/disk/crash_simulator.h"
 #include "tests/disk/image_builder.h"

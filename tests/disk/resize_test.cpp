@@ -1,15 +1,15 @@
 // Disks that become larger and smaller: contents, geometry, what is refused, and power failures at every moment.
-#include "disk/resize.h"
+#include "disk/operations/resize.h"
 
 #include <gtest/gtest.h>
 
 #include <functional>
 #include <iostream>
 
-#include "disk/check.h"
-#include "disk/create.h"
 #include "disk/log.h"
 #include "disk/open_image.h"
+#include "disk/operations/check.h"
+#include "disk/operations/create.h"
 #include "disk/vhd/dynamic_disk.h"
 #include "tests/disk/crash_simulator.h"
 #include "tests/disk/image_builder.h"

@@ -7,9 +7,9 @@
 #include <fstream>
 #include <random>
 
-#include "disk/convert.h"
-#include "disk/create.h"
 #include "disk/little_endian.h"
+#include "disk/operations/convert.h"
+#include "disk/operations/create.h"
 #include "disk/vhdx/disk.h"
 #include "disk/vhdx/layout.h"
 #include "disk/vhdx/parent_locator.h"

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <random>
 
-#include "disk/guest_view.h"
+#include "disk/operations/guest_view.h"
 #include "disk/undo_overlay.h"
 #include "tests/disk/image_builder.h"
 #include "tests/disk/temporary_folder.h"

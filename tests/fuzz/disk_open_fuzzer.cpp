@@ -9,9 +9,9 @@
 #include <utility>
 #include <vector>
 
-#include "disk/guest_view.h"
 #include "disk/log.h"
 #include "disk/open_image.h"
+#include "disk/operations/guest_view.h"
 #include "tests/disk/image_builder.h"
 #include "tests/disk/memory_file.h"
 

@@ -11,7 +11,7 @@
 #include <thread>
 
 #include "disk/block_device.h"
-#include "disk/create.h"
+#include "disk/operations/create.h"
 #include "tasks/host_files.h"
 #include "tasks/virtual_pc.h"
 #include "tests/disk/temporary_folder.h"

@@ -8,10 +8,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "disk/check.h"
-#include "disk/image_info.h"
-#include "disk/repair.h"
-#include "disk/resize.h"
+#include "disk/operations/check.h"
+#include "disk/operations/image_info.h"
+#include "disk/operations/repair.h"
+#include "disk/operations/resize.h"
 #include "disk/vhd/footer_search.h"
 #include "ui/cli/disk_command.h"
 #include "ui/cli/disk_size.h"

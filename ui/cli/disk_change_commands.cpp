@@ -6,8 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "disk/compact.h"
-#include "disk/merge.h"
+#include "disk/operations/compact.h"
+#include "disk/operations/merge.h"
 #include "ui/cli/disk_command.h"
 #include "ui/cli/disk_options.h"
 #include "ui/cli/disk_size.h"

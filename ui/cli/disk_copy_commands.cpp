@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "disk/convert.h"
-#include "disk/create.h"
-#include "disk/merge.h"
+#include "disk/operations/convert.h"
+#include "disk/operations/create.h"
+#include "disk/operations/merge.h"
 #include "ui/cli/disk_command.h"
 #include "ui/cli/disk_options.h"
 #include "ui/cli/disk_task.h"

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "disk/block_device.h"
-#include "disk/compare.h"
+#include "disk/operations/compare.h"
 #include "ui/cli/disk_command.h"
 #include "ui/cli/disk_task.h"
 

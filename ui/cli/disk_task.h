@@ -4,7 +4,7 @@
 #include <string>
 
 #include "disk/error.h"
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 #include "tasks/result.h"
 #include "ui/cli/exit_status.h"
 

@@ -3,7 +3,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 #include "disk/vhd/dynamic_disk.h"
 #include "disk/volume/free_space.h"
 

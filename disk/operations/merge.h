@@ -2,8 +2,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "disk/convert.h"
-#include "disk/operation.h"
+#include "disk/operations/convert.h"
+#include "disk/operations/operation.h"
 
 namespace vpc::disk {
 

@@ -1,4 +1,4 @@
-#include "disk/merge.h"
+#include "disk/operations/merge.h"
 
 #include <unistd.h>
 
@@ -10,7 +10,7 @@
 #include <utility>
 
 #include "disk/chain.h"
-#include "disk/children.h"
+#include "disk/operations/children.h"
 #include "disk/posix_file.h"
 #include "disk/vhd/dynamic_disk.h"
 

@@ -4,7 +4,7 @@
 #include <optional>
 
 #include "disk/block_device.h"
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 
 namespace vpc::disk {
 

@@ -1,4 +1,4 @@
-#include "disk/guest_view.h"
+#include "disk/operations/guest_view.h"
 
 #include <algorithm>
 #include <array>

@@ -2,7 +2,7 @@
 #include <filesystem>
 #include <vector>
 
-#include "disk/check.h"
+#include "disk/operations/check.h"
 
 namespace vpc::disk {
 

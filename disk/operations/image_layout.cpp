@@ -1,4 +1,4 @@
-#include "disk/image_layout.h"
+#include "disk/operations/image_layout.h"
 
 #include <algorithm>
 #include <bit>

@@ -1,4 +1,4 @@
-#include "disk/table_growth.h"
+#include "disk/operations/table_growth.h"
 
 #include <algorithm>
 #include <string>

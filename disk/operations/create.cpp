@@ -1,4 +1,4 @@
-#include "disk/create.h"
+#include "disk/operations/create.h"
 
 #include <sys/stat.h>
 

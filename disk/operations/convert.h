@@ -5,7 +5,7 @@
 #include "disk/block_device.h"
 #include "disk/file.h"
 #include "disk/image_type.h"
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 #include "disk/vhd/dynamic_header.h"
 
 namespace vpc::disk {

@@ -6,7 +6,7 @@
 
 #include "disk/block_device.h"
 #include "disk/file.h"
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 
 namespace vpc::disk {
 

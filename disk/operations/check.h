@@ -6,7 +6,7 @@
 
 #include "disk/file.h"
 #include "disk/image_type.h"
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 
 namespace vpc::disk {
 

@@ -1,4 +1,4 @@
-#include "disk/convert.h"
+#include "disk/operations/convert.h"
 
 #include <algorithm>
 #include <exception>
@@ -6,8 +6,8 @@
 #include <string>
 #include <utility>
 
-#include "disk/image_layout.h"
 #include "disk/new_file.h"
+#include "disk/operations/image_layout.h"
 #include "disk/write_queue.h"
 
 namespace vpc::disk {

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "disk/block_device.h"
-#include "disk/convert.h"
 #include "disk/file.h"
+#include "disk/operations/convert.h"
 #include "disk/write_queue.h"
 
 namespace vpc::disk {

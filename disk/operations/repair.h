@@ -2,8 +2,8 @@
 #include <filesystem>
 #include <vector>
 
-#include "disk/check.h"
-#include "disk/operation.h"
+#include "disk/operations/check.h"
+#include "disk/operations/operation.h"
 
 namespace vpc::disk {
 

@@ -1,4 +1,4 @@
-#include "disk/compact.h"
+#include "disk/operations/compact.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,4 +1,4 @@
-#include "disk/children.h"
+#include "disk/operations/children.h"
 
 #include <algorithm>
 #include <array>

@@ -1,13 +1,13 @@
-#include "disk/repair.h"
+#include "disk/operations/repair.h"
 
 #include <algorithm>
 #include <exception>
 #include <string>
 #include <utility>
 
-#include "disk/chain_check.h"
 #include "disk/new_file.h"
-#include "disk/repair_steps.h"
+#include "disk/operations/chain_check.h"
+#include "disk/operations/repair_steps.h"
 #include "disk/vhd/dynamic_header.h"
 
 namespace vpc::disk {

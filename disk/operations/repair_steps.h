@@ -1,6 +1,6 @@
 #pragma once
 #include "disk/file.h"
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 #include "disk/vhd/examination.h"
 
 namespace vpc::disk {

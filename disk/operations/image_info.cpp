@@ -1,4 +1,4 @@
-#include "disk/image_info.h"
+#include "disk/operations/image_info.h"
 
 #include <sys/stat.h>
 

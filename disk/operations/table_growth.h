@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "disk/file.h"
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 #include "disk/vhd/dynamic_disk.h"
 
 namespace vpc::disk {

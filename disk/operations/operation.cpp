@@ -1,4 +1,4 @@
-#include "disk/operation.h"
+#include "disk/operations/operation.h"
 
 #include <algorithm>
 #include <chrono>

@@ -1,12 +1,12 @@
-#include "disk/check.h"
+#include "disk/operations/check.h"
 
 #include <algorithm>
 #include <exception>
 #include <utility>
 
 #include "disk/chain.h"
-#include "disk/chain_check.h"
 #include "disk/open_image.h"
+#include "disk/operations/chain_check.h"
 #include "disk/posix_file.h"
 #include "disk/vhd/examination.h"
 

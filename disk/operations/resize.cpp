@@ -1,4 +1,4 @@
-#include "disk/resize.h"
+#include "disk/operations/resize.h"
 
 #include <algorithm>
 #include <exception>
@@ -7,10 +7,10 @@
 
 #include "disk/borrowed_file.h"
 #include "disk/chain.h"
-#include "disk/children.h"
 #include "disk/open_image.h"
+#include "disk/operations/children.h"
+#include "disk/operations/table_growth.h"
 #include "disk/posix_file.h"
-#include "disk/table_growth.h"
 #include "disk/transfer.h"
 #include "disk/vhd/dynamic_disk.h"
 #include "disk/vhd/footer_search.h"

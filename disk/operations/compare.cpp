@@ -1,4 +1,4 @@
-#include "disk/compare.h"
+#include "disk/operations/compare.h"
 
 #include <algorithm>
 #include <cstring>
