@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/log.h"
+#include "core/unicorn/unicorn_cpu_session.h"
 
 namespace vpc::unicorn {
 namespace {
@@ -20,10 +21,6 @@ constexpr auto kDebug = static_cast<std::uint8_t>(Vector::Debug);
 constexpr auto kInvalidOpcode = static_cast<std::uint8_t>(Vector::InvalidOpcode);
 constexpr auto kNmi = static_cast<std::uint8_t>(Vector::NonMaskableInterrupt);
 
-/// The engine's numbers of the general registers, in the order of GeneralRegister.
-constexpr std::array<int, 8> kGeneralRegisters = {UC_X86_REG_EAX, UC_X86_REG_ECX, UC_X86_REG_EDX, UC_X86_REG_EBX,
-                                                  UC_X86_REG_ESP, UC_X86_REG_EBP, UC_X86_REG_ESI, UC_X86_REG_EDI};
-
 int engine_model(const CpuModel& model) {
     if (model.name == "486") {
         return UC_CPU_X86_486;
@@ -35,31 +32,6 @@ int engine_model(const CpuModel& model) {
 }
 
 }  // namespace
-
-/// Direct: a view of the live state. Otherwise a copy of it, which `commit` writes back.
-class UnicornCpu::Session {
-  public:
-    explicit Session(UnicornCpu& cpu) : cpu_(cpu) {
-        if (cpu.env_ != nullptr) {
-            state_ = EngineState(cpu.facts_.layout, cpu.env_);
-            return;
-        }
-        uc_context_save(cpu.uc_, cpu.context_);
-        state_ = EngineState(cpu.facts_.layout,
-                             reinterpret_cast<std::uint8_t*>(cpu.context_) + cpu.facts_.layout.context_header);
-    }
-    EngineState& operator*() { return state_; }
-    EngineState* operator->() { return &state_; }
-    void commit() {
-        if (cpu_.env_ == nullptr) {
-            uc_context_restore(cpu_.uc_, cpu_.context_);
-        }
-    }
-
-  private:
-    UnicornCpu& cpu_;
-    EngineState state_;
-};
 
 UnicornCpu::UnicornCpu(const CpuModel& model, CpuSurroundings surroundings, const EngineFacts& facts)
     : model_(model),
@@ -466,226 +438,6 @@ void UnicornCpu::deliver_interrupt(std::uint8_t vector) {
 
 void UnicornCpu::deliver_nmi() {
     deliver_interrupt(kNmi);
-}
-
-// What the engine asks -----------------------------------------------------------------------------------------------
-
-std::uint32_t UnicornCpu::on_port_read(std::uint32_t port, int size) {
-    ++statistics_.port_reads;
-    return surroundings_.ports.read(static_cast<std::uint16_t>(port), static_cast<unsigned>(size));
-}
-
-void UnicornCpu::on_port_write(std::uint32_t port, int size, std::uint32_t value) {
-    ++statistics_.port_writes;
-    surroundings_.ports.write(static_cast<std::uint16_t>(port), value, static_cast<unsigned>(size));
-}
-
-void UnicornCpu::on_cpuid() {
-    const CpuidResult result = cpuid(model_, read_register(UC_X86_REG_EAX));
-    uc_reg_write(uc_, UC_X86_REG_EAX, &result.eax);
-    uc_reg_write(uc_, UC_X86_REG_EBX, &result.ebx);
-    uc_reg_write(uc_, UC_X86_REG_ECX, &result.ecx);
-    uc_reg_write(uc_, UC_X86_REG_EDX, &result.edx);
-}
-
-std::uint64_t UnicornCpu::time_stamp(void* env) {
-    if (env_ == nullptr && facts_.direct_state) {
-        env_ = static_cast<std::uint8_t*>(env);  // capture_state is waiting for it
-        engine_env = env;
-    }
-    return static_cast<std::uint64_t>(surroundings_.clock.now()) + time_stamp_offset_;
-}
-
-void UnicornCpu::set_time_stamp(std::uint64_t value) {
-    time_stamp_offset_ = value - static_cast<std::uint64_t>(surroundings_.clock.now());
-}
-
-bool UnicornCpu::time_stamp_forbidden(void* env) {
-    const EngineState state(facts_.layout, static_cast<std::uint8_t*>(env));
-    return state.cpl() != 0 && (state.cr(4) & cr4::kTimeStampDisable) != 0;
-}
-
-bool UnicornCpu::port_allowed(void* env, std::uint16_t port, unsigned size) {
-    const EngineState state(facts_.layout, static_cast<std::uint8_t*>(env));
-    if (!state.protected_mode()) {
-        return true;
-    }
-    const std::uint32_t flags = state.system_flags();
-    const bool v86 = (flags & eflags::kVirtual8086) != 0;
-    if (!v86 && state.cpl() <= ((flags & eflags::kIopl) >> eflags::kIoplShift)) {
-        return true;
-    }
-    // Intel SDM volume 1, 18.5.2: the bit map of a 32-bit TSS, found through the word at 66h, two bytes at a time.
-    const SegmentRegister tr = state.tr();
-    constexpr std::uint32_t kMapBase = 0x66;
-    if ((tr.attributes & 0x08) == 0 || tr.limit < kMapBase + 1) {
-        return false;
-    }
-    LinearMemory memory(state, surroundings_.memory, stored_);
-    try {
-        const std::uint32_t offset = memory.read<std::uint16_t>(tr.base + kMapBase) + (port >> 3);
-        if (offset + 1 > tr.limit) {
-            return false;
-        }
-        const std::uint32_t bits = memory.read<std::uint16_t>(tr.base + offset);
-        return ((bits >> (port & 7)) & ((1u << size) - 1)) == 0;
-    } catch (const Fault&) {
-        return false;  // a page fault on the TSS itself: #GP instead, since no kernel pages its TSS out
-    }
-}
-
-bool UnicornCpu::sysenter(void* env) {
-    EngineState state(facts_.layout, static_cast<std::uint8_t*>(env));
-    const auto selector = state.get<std::uint32_t>(facts_.layout.sysenter_cs) & 0xFFFC;
-    if (!state.protected_mode() || selector == 0) {
-        return false;
-    }
-    constexpr std::uint16_t kFlatCode = 0xC09B;
-    constexpr std::uint16_t kFlatData = 0xC093;
-    state.set_system_flags(state.system_flags() & ~(eflags::kVirtual8086 | eflags::kInterrupt | eflags::kResume));
-    state.set_segment(kCs, {.selector = static_cast<std::uint16_t>(selector), .limit = ~0u, .attributes = kFlatCode});
-    state.set_segment(kSs,
-                      {.selector = static_cast<std::uint16_t>(selector + 8), .limit = ~0u, .attributes = kFlatData});
-    state.set_cpl(0);
-    state.refresh_hidden_flags();
-    state.set_general(kEsp, state.get<std::uint32_t>(facts_.layout.sysenter_esp));
-    state.set_eip(state.get<std::uint32_t>(facts_.layout.sysenter_eip));
-    return true;
-}
-
-void UnicornCpu::check_floating_point_error(void* env) {
-    const EngineState state(facts_.layout, static_cast<std::uint8_t*>(env));
-    constexpr std::uint32_t kErrorSummary = 0x80;
-    if ((state.cr(0) & cr0::kNumericError) == 0 && surroundings_.floating_point_error &&
-        (read_register(UC_X86_REG_FPSW) & kErrorSummary) != 0) {
-        surroundings_.floating_point_error();
-    }
-}
-
-// Registers ----------------------------------------------------------------------------------------------------------
-
-std::uint32_t UnicornCpu::read_register(int id) const {
-    std::uint64_t value = 0;  // some registers are written 64 bits wide
-    uc_reg_read(uc_, id, &value);
-    return static_cast<std::uint32_t>(value);
-}
-
-std::uint32_t UnicornCpu::read_eflags() const {
-    if (env_ != nullptr && engine_functions().read_eflags != nullptr) {
-        const EngineState state(facts_.layout, env_);
-        return static_cast<std::uint32_t>(engine_functions().read_eflags(env_)) |
-               (state.system_flags() & (eflags::kVirtual8086 | eflags::kResume));
-    }
-    return read_register(UC_X86_REG_EFLAGS);
-}
-
-void UnicornCpu::set_a20(bool enabled) {
-    const OverrideScope scope(*this);
-    Session session(*this);
-    session->set_a20_mask(enabled ? 0xFFFFFFFF : 0xFFEFFFFF);
-    session.commit();
-    uc_ctl_flush_tlb(uc_);
-}
-
-std::uint32_t UnicornCpu::general(GeneralRegister which) {
-    return read_register(kGeneralRegisters[which]);
-}
-
-void UnicornCpu::set_general(GeneralRegister which, std::uint32_t value) {
-    uc_reg_write(uc_, kGeneralRegisters[which], &value);
-}
-
-CpuState UnicornCpu::state() {
-    const OverrideScope scope(*this);
-    CpuState out;
-    Session session(*this);
-    for (unsigned i = 0; i < 8; ++i) {
-        out.general[i] = session->general(i);
-    }
-    out.eip = session->eip();
-    out.eflags = read_eflags();
-    for (unsigned i = 0; i < 6; ++i) {
-        out.segments[i] = session->segment(i);
-    }
-    out.ldtr = session->ldtr();
-    out.tr = session->tr();
-    out.gdtr = session->gdtr();
-    out.idtr = session->idtr();
-    out.cr0 = session->cr(0);
-    out.cr2 = session->cr(2);
-    out.cr3 = session->cr(3);
-    out.cr4 = session->cr(4);
-    out.cpl = static_cast<std::uint8_t>(session->cpl());
-    out.interrupt_shadow = session->interrupt_shadow();
-    out.halted = halted_;
-    out.a20 = session->a20_mask() == 0xFFFFFFFF;
-    for (int i = 0; i < 8; ++i) {
-        out.debug[static_cast<std::size_t>(i)] = read_register(UC_X86_REG_DR0 + i);
-    }
-    out.fpu_control = static_cast<std::uint16_t>(read_register(UC_X86_REG_FPCW));
-    out.fpu_status = static_cast<std::uint16_t>(read_register(UC_X86_REG_FPSW));
-    out.fpu_tags = static_cast<std::uint16_t>(read_register(UC_X86_REG_FPTAG));
-    const int top = (out.fpu_status >> 11) & 7;
-    for (int i = 0; i < 8; ++i) {
-        uc_reg_read(uc_, UC_X86_REG_FP0 + ((top + i) & 7), out.st[static_cast<std::size_t>(i)].data());
-        uc_reg_read(uc_, UC_X86_REG_XMM0 + i, out.xmm[static_cast<std::size_t>(i)].data());
-    }
-    out.mxcsr = read_register(UC_X86_REG_MXCSR);
-    out.sysenter_cs = session->get<std::uint32_t>(facts_.layout.sysenter_cs);
-    out.sysenter_esp = session->get<std::uint32_t>(facts_.layout.sysenter_esp);
-    out.sysenter_eip = session->get<std::uint32_t>(facts_.layout.sysenter_eip);
-    out.time_stamp_offset = time_stamp_offset_;
-    return out;
-}
-
-void UnicornCpu::set_state(const CpuState& in) {
-    const OverrideScope scope(*this);
-    // First what the engine's own interface sets, since it would undo edits made before.
-    for (int i = 0; i < 8; ++i) {
-        if (i != 4 && i != 5) {
-            const std::uint64_t value = in.debug[static_cast<std::size_t>(i)];
-            uc_reg_write(uc_, UC_X86_REG_DR0 + i, &value);
-        }
-    }
-    uc_reg_write(uc_, UC_X86_REG_FPCW, &in.fpu_control);
-    uc_reg_write(uc_, UC_X86_REG_FPSW, &in.fpu_status);
-    uc_reg_write(uc_, UC_X86_REG_FPTAG, &in.fpu_tags);
-    const int top = (in.fpu_status >> 11) & 7;
-    for (int i = 0; i < 8; ++i) {
-        uc_reg_write(uc_, UC_X86_REG_FP0 + ((top + i) & 7), in.st[static_cast<std::size_t>(i)].data());
-        uc_reg_write(uc_, UC_X86_REG_XMM0 + i, in.xmm[static_cast<std::size_t>(i)].data());
-    }
-    uc_reg_write(uc_, UC_X86_REG_MXCSR, &in.mxcsr);
-
-    Session session(*this);
-    for (unsigned i = 0; i < 8; ++i) {
-        session->set_general(i, in.general[i]);
-    }
-    session->set_eip(in.eip);
-    session->set_eflags(in.eflags);
-    for (unsigned i = 0; i < 6; ++i) {
-        session->set_segment(i, in.segments[i]);
-    }
-    session->set_ldtr(in.ldtr);
-    session->set_tr(in.tr);
-    session->set_gdtr(in.gdtr);
-    session->set_idtr(in.idtr);
-    session->set_cr(0, in.cr0);
-    session->set_cr(2, in.cr2);
-    session->set_cr(3, in.cr3);
-    session->set_cr(4, in.cr4);
-    session->set_hidden_flags((session->hidden_flags() & ~(hflag::kCplMask | hflag::kInterruptShadow | hflag::kTrap)) |
-                              in.cpl | (in.interrupt_shadow ? hflag::kInterruptShadow : 0));
-    session->refresh_hidden_flags();
-    session->set_a20_mask(in.a20 ? 0xFFFFFFFF : 0xFFEFFFFF);
-    session->put<std::uint32_t>(facts_.layout.sysenter_cs, in.sysenter_cs);
-    session->put<std::uint64_t>(facts_.layout.sysenter_esp, in.sysenter_esp);
-    session->put<std::uint64_t>(facts_.layout.sysenter_eip, in.sysenter_eip);
-    session->forget_exception();
-    session.commit();
-    uc_ctl_flush_tlb(uc_);
-    halted_ = in.halted;
-    time_stamp_offset_ = in.time_stamp_offset;
 }
 
 }  // namespace vpc::unicorn
