@@ -149,6 +149,7 @@ disk::Result<DiskGeneration> disk_generation(const std::filesystem::path& file,
 
 disk::Result<std::unique_ptr<SavedStateWriter>> SavedStateWriter::write_machine(const std::filesystem::path& file,
                                                                                 MachineIdentity identity,
+                                                                                RemovableMedia media,
                                                                                 devices::Board& board,
                                                                                 const disk::Operation& operation) {
     auto writer = StateFileWriter::create(file);
@@ -164,7 +165,10 @@ disk::Result<std::unique_ptr<SavedStateWriter>> SavedStateWriter::write_machine(
         total += std::uint64_t{run.count} * kPage;
     }
 
-    disk::Status status = put_fields(**writer, [&](StateStream& stream) { identity.serialize(stream); });
+    disk::Status status = put_fields(**writer, [&](StateStream& stream) {
+        identity.serialize(stream);
+        media.serialize(stream);
+    });
     if (status) {
         status = (*writer)->put(chips.bytes());
     }
@@ -217,8 +221,10 @@ disk::Result<std::unique_ptr<SavedStateReader>> SavedStateReader::open(const std
     disk::Status status = get_fields(*reader->file_, reader->name_, kDisks, kMostSmallBytes,
                                      [&](StateStream& stream) { serialize_disks(stream, reader->disks_); });
     if (status) {
-        status = get_fields(*reader->file_, reader->name_, kIdentity, kMostSmallBytes,
-                            [&](StateStream& stream) { reader->identity_.serialize(stream); });
+        status = get_fields(*reader->file_, reader->name_, kIdentity, kMostSmallBytes, [&](StateStream& stream) {
+            reader->identity_.serialize(stream);
+            reader->media_.serialize(stream);
+        });
     }
     if (!status) {
         return tl::unexpected(status.error());

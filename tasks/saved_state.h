@@ -7,6 +7,7 @@
 #include <string>
 
 #include "disk/operations/operation.h"
+#include "tasks/removable_media.h"
 #include "tasks/result.h"
 #include "tasks/state_file.h"
 
@@ -54,7 +55,7 @@ class SavedStateWriter {
   public:
     /// Progress counts bytes of RAM that are not zero, and of the chips' state. `file` may exist.
     static disk::Result<std::unique_ptr<SavedStateWriter>> write_machine(const std::filesystem::path& file,
-                                                                         MachineIdentity identity,
+                                                                         MachineIdentity identity, RemovableMedia media,
                                                                          devices::Board& board,
                                                                          const disk::Operation& operation);
     /// When it returns, the file has its name and is on the host's disk.
@@ -70,6 +71,7 @@ class SavedStateReader {
 
     const MachineIdentity& identity() const { return identity_; }
     const DiskGenerations& disks() const { return disks_; }
+    const RemovableMedia& media() const { return media_; }
 
     /// Why the state does not fit a machine of this identity with these disks; empty: it fits.
     std::string misfit(const MachineIdentity& identity, const DiskGenerations& disks) const;
@@ -82,6 +84,7 @@ class SavedStateReader {
     std::string name_;
     MachineIdentity identity_;
     DiskGenerations disks_;
+    RemovableMedia media_;
 };
 
 }  // namespace vpc::tasks

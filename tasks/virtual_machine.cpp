@@ -6,8 +6,6 @@
 #include <array>
 #include <system_error>
 
-#include "devices/atapi_cdrom.h"
-#include "devices/floppy_format.h"
 #include "disk/block_device.h"
 #include "tasks/start_task.h"
 
@@ -159,6 +157,11 @@ bool VirtualMachine::post(std::function<void(devices::Board&)> work) {
     return machine_ && machine_->post(std::move(work));
 }
 
+RemovableMedia VirtualMachine::media() const {
+    const std::scoped_lock guard(mutex_);
+    return media_;
+}
+
 bool VirtualMachine::look_at(std::function<void(devices::Board&)> work) {
     VMVMState before{};
     if (!take({VMVMState::Paused}, before)) {
@@ -200,42 +203,32 @@ Outcome VirtualMachine::start(TaskControl& control, bool restore) {
     return outcome;
 }
 
-Outcome VirtualMachine::open_media(devices::BoardConfiguration& configuration) const {
+Outcome VirtualMachine::open_media(RemovableMedia& media, bool restore,
+                                   devices::BoardConfiguration& configuration) const {
     if (settings_.cdrom_place) {
         configuration.cdroms[*settings_.cdrom_place] = true;
     }
-    if (settings_.cdrom_place && !settings_.disc.empty()) {
-        auto disc = disk::open_image(settings_.disc, disk::OpenMode::ReadOnly);
+    if (settings_.cdrom_place && !media.disc.empty()) {
+        auto disc = open_disc(media.disc);
         if (!disc) {
-            return outcome_of(tl::unexpected(disc.error()));
-        }
-        if (std::string problem = devices::cd_problem((*disc)->sectors()); !problem.empty()) {
-            return {HResult::VM_E_IMAGE_CAPTURE_FAIL, VMTaskResult::UnexpectedError,
-                    fmt::format("'{}' {}", settings_.disc.string(), problem)};
+            return disc.error();
         }
         configuration.discs[*settings_.cdrom_place] = std::move(*disc);
     }
-    for (std::size_t drive = 0; drive < settings_.floppies.size(); ++drive) {
-        const std::filesystem::path& file = settings_.floppies[drive];
-        if (file.empty()) {
+    for (std::size_t drive = 0; drive < media.floppies.size(); ++drive) {
+        if (media.floppies[drive].empty()) {
             continue;
         }
-        auto image = disk::open_image(file, disk::OpenMode::ReadWrite);
-        if (!image && image.error().code == disk::ErrorCode::AccessDenied) {
-            image = disk::open_image(file, disk::OpenMode::ReadOnly);  // a write-protected disk
-        }
+        auto image = open_floppy(media.floppies[drive]);
         if (!image) {
-            return outcome_of(tl::unexpected(image.error()));
+            return image.error();
         }
-        const std::uint64_t sectors = (*image)->sectors();
-        if (devices::find_floppy_format(sectors) == nullptr) {
-            return {HResult::VM_E_IMAGE_CAPTURE_FAIL, VMTaskResult::UnexpectedError,
-                    fmt::format("'{}' {}", file.string(),
-                                devices::floppy_problem(devices::FloppyDriveType::Mb1_44, sectors))};
+        if (!restore) {
+            media.floppy_drives[drive] = devices::drive_for((*image)->sectors());
         }
-        configuration.floppy_drives[drive] = devices::drive_for(sectors);
         configuration.floppies[drive] = std::move(*image);
     }
+    configuration.floppy_drives = media.floppy_drives;
     return {};
 }
 
@@ -285,8 +278,13 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
         generations[i] = std::move(*generation);
         configuration.disks[i] = std::move(*image);
     }
-    if (Outcome media = open_media(configuration); media.result != VMTaskResult::Success) {
-        return media;
+    RemovableMedia media{.disc = settings_.disc.string(),
+                         .floppies = {settings_.floppies[0].string(), settings_.floppies[1].string()}};
+    if (saved) {
+        media = saved->media();
+    }
+    if (Outcome opened = open_media(media, restore, configuration); opened.result != VMTaskResult::Success) {
+        return opened;
     }
     if (saved) {
         if (std::string reason = saved->misfit(identity(), generations); !reason.empty()) {
@@ -322,6 +320,7 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
         const std::scoped_lock guard(mutex_);
         failure_.clear();
         ended_while_taken_ = false;
+        media_ = std::move(media);
         old = std::move(machine_);
         machine_ = std::move(machine);
     }
@@ -457,7 +456,8 @@ Outcome VirtualMachine::save(TaskControl& control, VMVMState before) {
     Outcome outcome;
     std::unique_ptr<SavedStateWriter> writer;
     try {
-        auto written = SavedStateWriter::write_machine(settings_.saved_state, identity(), machine_->board(), operation);
+        auto written =
+            SavedStateWriter::write_machine(settings_.saved_state, identity(), media(), machine_->board(), operation);
         if (written) {
             writer = std::move(*written);
         } else {

@@ -11,6 +11,7 @@
 
 #include "core/cpu_model.h"
 #include "tasks/machine_thread.h"
+#include "tasks/removable_media.h"
 #include "tasks/saved_state.h"
 #include "tasks/task_collection.h"
 #include "tasks/worker.h"
@@ -115,6 +116,16 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     /// The same, and also while the machine is paused: then at once on the caller's thread. False: neither running nor
     /// paused, or another actor has the paused machine.
     bool look_at(std::function<void(devices::Board&)> work);
+    /// What is in the removable drives of the running, paused or last machine.
+    RemovableMedia media() const;
+    /// Changes the medium of a running machine's drive, in the place of what was there; blocks until the guest's
+    /// hardware has it. VM_E_VM_NOT_RUNNING; VM_E_VM_PAUSED; VM_E_DRIVE_INVALID (no such drive);
+    /// VM_E_IMAGE_CAPTURE_FAIL (no such medium, it does not fit the drive, or the guest has locked the tray);
+    /// VM_E_TIMED_OUT; and those of opening images.
+    Outcome insert_medium(RemovableDrive drive, const std::filesystem::path& file);
+    /// The same without a new medium. VM_E_NO_MEDIA_CAPTURED: there is none. VM_E_MEDIA_UNMOUNT_FAIL: the guest has
+    /// locked the tray.
+    Outcome eject_medium(RemovableDrive drive);
     /// Why the machine last ended by itself, if the CPU failed; one line for people.
     std::string failure() const;
 
@@ -135,7 +146,8 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     Outcome start(TaskControl& control, bool restore);
     Outcome bring_up(TaskControl& control, bool restore);
     /// Opens what is in the removable drives.
-    Outcome open_media(devices::BoardConfiguration& configuration) const;
+    Outcome open_media(RemovableMedia& media, bool restore, devices::BoardConfiguration& configuration) const;
+    Outcome change_medium(RemovableDrive drive, std::unique_ptr<disk::BlockDevice> medium, const std::string& file);
     Outcome save(TaskControl& control, VMVMState before);
     Outcome turn_off(TaskControl& control);
     Outcome reset(TaskControl& control);
@@ -154,6 +166,7 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     bool ended_while_taken_ = false;
     std::string failure_;
     std::unique_ptr<MachineThread> machine_;
+    RemovableMedia media_;
     std::array<std::array<std::uint8_t, 16>, 4> disk_ids_{};  // of the running machine's disks
 };
 

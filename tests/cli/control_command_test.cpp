@@ -194,6 +194,41 @@ TEST_F(ControlCommand, RefusesKeysAndFilesThatCannotBe) {
     EXPECT_EQ(state(), "running");
 }
 
+TEST_F(ControlCommand, ChangesDisksAndKeepsThemInTheSavedState) {
+    folder_.write("a.img", std::vector<std::uint8_t>(1440 * 1024));
+    folder_.write("small.img", std::vector<std::uint8_t>(1000 * 1024));
+    folder_.write("cd.iso", std::vector<std::uint8_t>(1 << 20));
+    EXPECT_EQ(vpc("insert a a a.img").status, 1) << "it does not run";
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    EXPECT_EQ(vpc("eject a cd").output, "vpc: a: The drive is empty\n");
+    EXPECT_EQ(vpc("insert a cd cd.iso").status, 0);
+    EXPECT_EQ(vpc("insert a a a.img").status, 0);
+    for (const char* arguments : {"insert a a small.img", "insert a a none.img", "insert a b a.img"}) {
+        const Ran ran = vpc(arguments);
+        EXPECT_EQ(ran.status, 1) << arguments;
+        EXPECT_EQ(std::count(ran.output.begin(), ran.output.end(), '\n'), 1) << ran.output;
+    }
+    EXPECT_EQ(vpc("insert a z a.img").status, 2);
+    EXPECT_EQ(vpc("pause a").status, 0);
+    EXPECT_EQ(vpc("eject a cd").output, "vpc: a: The machine is paused\n");
+    ASSERT_EQ(vpc("save a").status, 0);
+    Ran ran = vpc("start a --headless");
+    ASSERT_EQ(ran.status, 0) << ran.output;
+    EXPECT_NE(vpc("disk map a.img").status, 0) << "the machine has the floppy disk";
+    EXPECT_EQ(vpc("eject a a").status, 0);
+    EXPECT_EQ(vpc("disk map a.img").status, 0);
+    EXPECT_EQ(vpc("eject a cd").status, 0);
+    EXPECT_EQ(vpc("save a").status, 0);
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    EXPECT_EQ(vpc("insert a cd cd.iso").status, 0);
+    EXPECT_EQ(vpc("save a").status, 0);
+    std::filesystem::remove(folder_ / "cd.iso");
+    ran = vpc("start a --headless");
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_NE(ran.output.find("cd.iso"), std::string::npos) << ran.output;
+    EXPECT_EQ(state(), "saved");
+}
+
 TEST_F(ControlCommand, AKilledProcessLeavesNothingInTheWay) {
     ASSERT_EQ(vpc("start a --headless").status, 0);
     const auto tasks = nlohmann::json::parse(vpc("tasks --json").output, nullptr, false);

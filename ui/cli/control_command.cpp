@@ -32,6 +32,7 @@ constexpr std::chrono::milliseconds kWatch{250};  // how often `vpc tasks --watc
 struct ControlOptions {
     std::string name;
     std::string what;  // keys, a file, a task
+    std::string drive;
     bool headless = false;
     bool json = false;
     bool watch = false;
@@ -266,6 +267,33 @@ void declare_task(CLI::App& app, Action& action, const char* name, const char* h
     add_task_options(*declare_for_machine(app, action, name, help, command, options), options->task);
 }
 
+ExitStatus insert(const ControlOptions& options) {
+    std::error_code ignored;
+    return call(options.name, "insert",
+                {{"drive", options.drive}, {"file", std::filesystem::absolute(options.what, ignored).string()}});
+}
+
+void declare_drives(CLI::App& app, Action& action) {
+    const auto add_drive = [](CLI::App& command, ControlOptions& options) {
+        command.add_option("DRIVE", options.drive, "a, b (floppy drives) or cd")
+            ->required()
+            ->check(CLI::IsMember({"a", "b", "cd"}));
+    };
+    const auto options = std::make_shared<ControlOptions>();
+    CLI::App* command =
+        declare_for_machine(app, action, "insert", "put a disk into a drive of a started machine", insert, options);
+    add_drive(*command, *options);
+    command->add_option("FILE", options->what, "its image")->required();
+    const auto ejected = std::make_shared<ControlOptions>();
+    add_drive(*declare_for_machine(
+                  app, action, "eject", "take the disk out of a drive of a started machine",
+                  [](const ControlOptions& given) {
+                      return call(given.name, "eject", {{"drive", given.drive}});
+                  },
+                  ejected),
+              *ejected);
+}
+
 }  // namespace
 
 void add_control_commands(CLI::App& app, Action& action) {
@@ -309,6 +337,7 @@ void add_control_commands(CLI::App& app, Action& action) {
             ->add_option("FILE", options->what, "the PNG file")
             ->required();
     }
+    declare_drives(app, action);
     {
         const auto options = std::make_shared<ControlOptions>();
         CLI::App* command =

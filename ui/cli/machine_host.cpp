@@ -133,6 +133,7 @@ class Host {
     Answer simple(HResult result) const;
     Answer type(const json& parameters);
     Answer screenshot(const json& parameters);
+    Answer change_disk(const json& parameters, bool insert);
     Answer with_task(const json& parameters, bool cancel);
     std::string connect_serial(const RunOptions& options, tasks::MachineSettings& settings);
     bool at_rest() const;
@@ -305,6 +306,9 @@ Answer Host::answer(const std::string& method, const json& parameters) {
     if (method == "screenshot") {
         return screenshot(parameters);
     }
+    if (method == "insert" || method == "eject") {
+        return change_disk(parameters, method == "insert");
+    }
     return tasks::no_such_method(method);
 }
 
@@ -350,7 +354,7 @@ Answer Host::type(const json& parameters) {
     }
     for (const KeyStep& step : *steps) {
         if (!step.media.drive.empty()) {
-            return tasks::bad_parameters("disks of a started machine cannot be changed yet");
+            return tasks::bad_parameters("disks are changed by insert and eject");
         }
     }
     if (at_rest()) {
@@ -384,6 +388,28 @@ Answer Host::screenshot(const json& parameters) {
         return refused(HResult::VM_E_VM_NOT_RUNNING);
     }
     return json::object();
+}
+
+Answer Host::change_disk(const json& parameters, bool insert) {
+    const std::string drive = parameters.value("drive", "");
+    const std::string file = parameters.value("file", "");
+    if (drive != "a" && drive != "b" && drive != "cd") {
+        return tasks::bad_parameters("'drive' has to be a, b or cd");
+    }
+    if (insert && !file.starts_with('/')) {
+        return tasks::bad_parameters("'file' has to be an absolute path");
+    }
+    const auto which = drive == "a"   ? tasks::RemovableDrive::A
+                       : drive == "b" ? tasks::RemovableDrive::B
+                                      : tasks::RemovableDrive::CdRom;
+    const tasks::Outcome outcome = insert ? vm_->insert_medium(which, file) : vm_->eject_medium(which);
+    if (outcome.error == HResult::S_OK) {
+        return json::object();
+    }
+    return tl::unexpected(
+        tasks::Refusal{.message = fmt::format("{}{}{}", tasks::hresult_text(outcome.error, tasks::Language::English),
+                                              outcome.detail.empty() ? "" : ": ", outcome.detail),
+                       .hresult = outcome.error});
 }
 
 }  // namespace

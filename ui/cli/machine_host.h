@@ -21,9 +21,9 @@ struct StartWatcher {
 /// it. `options` describe the machine; serial ports can only be "file:PATH" and "null".
 ///
 /// The methods that it answers (see tasks/control_server.h): hello; state; pause; resume; save, turn_off, reset: they
-/// return {"task": ID}; tasks; task {id}; cancel {id}; type {keys}; screenshot {file}, an absolute path. A task is an
-/// object with the keys id, description, percent, complete, cancelable and, when it is complete, result (VMTaskResult),
-/// error (HRESULT) and error_description.
+/// return {"task": ID}; tasks; task {id}; cancel {id}; type {keys}; screenshot {file}, an absolute path; insert {drive,
+/// file} and eject {drive}, drive being a, b or cd. A task is an object with the keys id, description, percent,
+/// complete, cancelable and, when it is complete, result (VMTaskResult), error (HRESULT) and error_description.
 void host_machine(const tasks::RegisteredMachine& machine, const RunOptions& options, const StartWatcher& watcher);
 
 }  // namespace vpc::cli
