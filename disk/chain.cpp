@@ -1,7 +1,5 @@
 #include "disk/chain.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -39,16 +37,6 @@ Result<std::array<std::uint8_t, 16>> id_of(const std::filesystem::path& path) {
         return tl::unexpected<Error>(found.error());
     }
     return *found ? (*found)->footer.unique_id : std::array<std::uint8_t, 16>{};
-}
-
-/// Whether the file has changed since its time was recorded. Times of some file systems are only good to 2 seconds.
-bool has_changed(const std::filesystem::path& path, std::uint32_t recorded) {
-    struct stat status = {};
-    if (recorded == 0 || ::stat(path.c_str(), &status) != 0) {
-        return false;
-    }
-    const std::int64_t now = vhd::time_from_unix(status.st_mtime);
-    return std::abs(now - std::int64_t{recorded}) > 2;
 }
 
 ImageType type_of(const BlockDevice& device) {
@@ -149,7 +137,7 @@ Result<std::unique_ptr<BlockDevice>> ChainOpener::open_parent(const std::filesys
         const std::size_t index = links_.size();
         auto parent = open_link(candidate, OpenMode::ReadOnly);
         if (parent) {
-            links_[index].changed_since_child_was_made = has_changed(candidate, header.parent_time_stamp);
+            links_[index].changed_since_child_was_made = has_changed_since(candidate, header.parent_time_stamp);
             if (links_[index].changed_since_child_was_made) {
                 log().warn(
                     "{} has another time than when its child {} was made: if it "

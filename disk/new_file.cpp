@@ -107,7 +107,7 @@ Status NewFile::complete() {
             if (auto status = link_to(target_); !status) {
                 return status;
             }
-            return sync_folder();
+            return sync_folder_of(target_);
         }
         for (int attempt = 0; temporary_.empty(); ++attempt) {
             const auto name = temporary_name(target_, attempt);
@@ -124,7 +124,7 @@ Status NewFile::complete() {
         return errno == EEXIST ? target_exists(target_) : Status(host_error("name", quoted(target_), errno));
     }
     temporary_.clear();
-    return sync_folder();
+    return sync_folder_of(target_);
 }
 
 /// Gives the nameless file a name.
@@ -136,8 +136,8 @@ Status NewFile::link_to(const std::filesystem::path& path) const {
     return errno == EEXIST ? target_exists(path) : Status(host_error("name", quoted(path), errno));
 }
 
-Status NewFile::sync_folder() const {
-    const auto folder = folder_of(target_);
+Status sync_folder_of(const std::filesystem::path& file) {
+    const auto folder = folder_of(file);
     const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (descriptor < 0) {
         return host_error("store", quoted(folder), errno);

@@ -34,7 +34,6 @@ class NewFile {
 
     Status open();
     Status link_to(const std::filesystem::path& path) const;
-    Status sync_folder() const;
 
     std::filesystem::path target_;
     bool overwrite_;
@@ -42,5 +41,9 @@ class NewFile {
     std::unique_ptr<PosixFile> file_;
     std::unique_ptr<File> replaced_;  ///< the file that is to be replaced, held against others
 };
+
+/// Stores the names in the folder of `file` on the host's disk: that it is there, or is gone, after a power failure
+/// too.
+Status sync_folder_of(const std::filesystem::path& file);
 
 }  // namespace vpc::disk

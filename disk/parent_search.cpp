@@ -1,6 +1,9 @@
 #include "disk/parent_search.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -118,6 +121,15 @@ Result<std::string> recorded_parent_name(File& child, const vhd::DynamicHeader& 
         return tl::unexpected<Error>(recorded.error());
     }
     return recorded->empty() ? name : last_part(recorded->front().path);
+}
+
+bool has_changed_since(const fs::path& file, std::uint32_t recorded) {
+    struct stat status = {};
+    if (recorded == 0 || ::stat(file.c_str(), &status) != 0) {
+        return false;
+    }
+    const std::int64_t now = vhd::time_from_unix(status.st_mtime);
+    return std::abs(now - std::int64_t{recorded}) > 2;
 }
 
 }  // namespace vpc::disk

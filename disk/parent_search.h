@@ -1,4 +1,5 @@
 #pragma once
+#include <cstdint>
 #include <filesystem>
 #include <vector>
 
@@ -21,5 +22,9 @@ Result<std::vector<ParentCandidate>> parent_candidates(File& child, const std::f
 
 /// What the child calls its parent, for messages: the name in the header or the last part of a path; may be empty.
 Result<std::string> recorded_parent_name(File& child, const vhd::DynamicHeader& header);
+
+/// Whether the file's time of last change is another than `recorded` (VHD time) by more than the 2 seconds that the
+/// times of some file systems are good to. No when nothing is recorded (0), or the host does not tell.
+bool has_changed_since(const std::filesystem::path& file, std::uint32_t recorded);
 
 }  // namespace vpc::disk

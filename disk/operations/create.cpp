@@ -102,11 +102,6 @@ Status write_blocked(File& file, const vhd::Footer& footer, vhd::DynamicHeader h
     return file.write(round_up(end + vhd::kFooterSize, kPage) - vhd::kFooterSize, ConstBuffer(footer_bytes));
 }
 
-std::uint32_t time_of(const std::filesystem::path& path) {
-    struct stat status = {};
-    return ::stat(path.c_str(), &status) == 0 ? vhd::time_from_unix(status.st_mtime) : 0;
-}
-
 Status write_child(File& file, const NewImage& image) {
     // Opened as the child will open it, so that there is a chain to be continued.
     const auto parent =
@@ -144,7 +139,7 @@ Status write_child(File& file, const NewImage& image) {
         return status;
     }
     header.parent_unique_id = (*parent)->unique_id();
-    header.parent_time_stamp = time_of(image.parent);
+    header.parent_time_stamp = time_of_change(image.parent);
     return write_blocked(file, footer, header, image);
 }
 
@@ -174,6 +169,11 @@ Status write_contents(File& file, const NewImage& image) {
 }
 
 }  // namespace
+
+std::uint32_t time_of_change(const std::filesystem::path& path) {
+    struct stat status = {};
+    return ::stat(path.c_str(), &status) == 0 ? vhd::time_from_unix(status.st_mtime) : 0;
+}
 
 std::vector<std::uint8_t> describe_parent(vhd::DynamicHeader& header, const std::filesystem::path& child,
                                           const std::filesystem::path& parent, std::uint64_t offset) {

@@ -33,6 +33,9 @@ struct NewImage {
 /// those of opening the parent.
 Status create_image(const NewImage& image, const Operation& operation);
 
+/// When a file was changed last, in VHD time, as a child records it of its parent; 0 if the host does not tell.
+std::uint32_t time_of_change(const std::filesystem::path& path);
+
 /// The paths of a differencing image's parent as bytes of the file, and the locators that point at them when the bytes
 /// are at `offset`, a multiple of
 /// 512. Sets `header`'s locators and parent name.

@@ -38,7 +38,13 @@ Status switch_header(File& file, const HeaderSwitch& change) {
     if (auto status = change_footers(file, footer, outer); !status) {
         return status;
     }
-    if (auto status = write_and_sync(file, change.footer.data_offset, header); !status) {
+    if (change.prepare_afterwards) {
+        if (auto status = change.prepare_afterwards(); !status) {
+            return status;
+        }
+    }
+    const DynamicHeaderBytes last = change.header_afterwards ? serialise(*change.header_afterwards) : header;
+    if (auto status = write_and_sync(file, change.footer.data_offset, last); !status) {
         return status;
     }
     if (auto status = change_footers(file, change.footer, outer); !status) {

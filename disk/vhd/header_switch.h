@@ -1,6 +1,7 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "disk/file.h"
 #include "disk/vhd/dynamic_header.h"
@@ -33,6 +34,11 @@ struct HeaderSwitch {
     /// Writes whatever the new header refers to and the old one does not. It may use everything below `room` that
     /// nothing refers to, the place of the old footer too.
     std::function<Status()> prepare;
+    /// The header as it shall stand in its proper place, where that is another one than `header`: what it refers to may
+    /// lie where the old header's things lay, and is written by prepare_afterwards() when nothing refers to those any
+    /// more.
+    std::optional<DynamicHeader> header_afterwards = {};
+    std::function<Status()> prepare_afterwards = {};
 };
 
 /// Carries it out so that a power failure at any moment leaves an image that is either the old or the new one:
@@ -40,7 +46,8 @@ struct HeaderSwitch {
 ///  1. The old footer once more, further out; a barrier.
 ///  2. prepare(), and the new header in front of that footer; a barrier.
 ///  3. Both footers, now the new ones, refer to the header there: change_footers() switches from old to new.
-///  4. The new header at its proper place; a barrier; both footers refer to that one.
+///  4. prepare_afterwards(), and the new header, or header_afterwards, at its proper place; a barrier; both footers
+///     refer to that one.
 ///  5. The footer where it shall stand; a barrier; the rest is cut off.
 ///
 /// In between, the header is not where programs that do not follow the footer's data offset look for it.

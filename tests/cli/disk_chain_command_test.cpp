@@ -175,6 +175,35 @@ TEST_F(ChainCommand, MergesAChainIntoANewImage) {
     EXPECT_EQ(contents("base.vhd"), base);
 }
 
+TEST_F(ChainCommand, TellsAChildWhereItsParentIs) {
+    make_chain();
+    ASSERT_EQ(in_folder("mkdir images; mv base.vhd images/renamed.vhd").status, 0);
+    expect_failure("map leaf.vhd", "the parent 'base.vhd' of ");
+    EXPECT_EQ(vpc_disk("set-parent child.vhd images/renamed.vhd").output, "");
+    EXPECT_EQ(vpc_disk("compare leaf.vhd model.raw").output, "the disks are identical\n");
+    EXPECT_EQ(vpc_disk("check leaf.vhd 2>&-").status, 0);
+    // Together they can be moved now.
+    ASSERT_EQ(in_folder("mkdir moved; mv child.vhd leaf.vhd images moved").status, 0);
+    EXPECT_EQ(vpc_disk("compare moved/leaf.vhd model.raw").output, "the disks are identical\n");
+}
+
+TEST_F(ChainCommand, TakesAnotherParentOnlyWhenAskedTo) {
+    make_chain();
+    ASSERT_EQ(vpc_disk("convert disk.raw other.vhd --type fixed").status, 0);
+    const auto before = contents("child.vhd");
+    expect_failure("set-parent child.vhd other.vhd", "has the id");
+    EXPECT_EQ(contents("child.vhd"), before);
+    const auto told =
+        nlohmann::json::parse(vpc_disk("set-parent child.vhd other.vhd --ignore-id-mismatch --json").output);
+    EXPECT_EQ(told["file"], "child.vhd");
+    EXPECT_EQ(told["parent"], "other.vhd");
+    EXPECT_NE(told["parent_id"], told["parent_id_before"]);
+    const auto other = nlohmann::json::parse(vpc_disk("info other.vhd --json").output);
+    EXPECT_EQ(told["parent_id"], other["unique_id"]);
+    std::filesystem::remove(folder_ / "base.vhd");
+    EXPECT_EQ(vpc_disk("compare leaf.vhd model.raw").output, "the disks are identical\n");
+}
+
 TEST_F(ChainCommand, AMergeThatCtrlCStopsCanBeRepeated) {
     ASSERT_EQ(vpc_disk("create --type fixed --size 128M base.vhd").status, 0);
     ASSERT_EQ(vpc_disk("create --type differencing --parent base.vhd child.vhd").status, 0);

@@ -134,6 +134,36 @@ TEST_F(DiskErrors, ParentsInACircle) {
     EXPECT_NE(ran.output.find("circle"), std::string::npos) << ran.output;
 }
 
+TEST_F(DiskErrors, ParentsThatCannotBeSet) {
+    make_child();
+    ASSERT_EQ(vpc_disk("create --type differencing --parent child.vhd leaf.vhd").status, 0);
+    ASSERT_EQ(vpc_disk("create --type dynamic --size 9M larger.vhd").status, 0);
+    for (const auto& [arguments, file, wrong, to_do] :
+         {std::tuple("child.vhd child.vhd", "'child.vhd'", "its own parent", "name another image"),
+          {"child.vhd leaf.vhd", "'child.vhd'", "among the parents of 'leaf.vhd'", "name another image"},
+          {"child.vhd fixed.vhd", "'child.vhd'", "'fixed.vhd' has the id", "name the right one"},
+          {"child.vhd larger.vhd -u", "'child.vhd'", "'larger.vhd' has a disk of 9437184 bytes", "made for"},
+          {"child.vhd missing.vhd", "'missing.vhd'", "No such file", "check the path"},
+          {"missing.vhd base.vhd", "'missing.vhd'", "No such file", "check the path"},
+          {"fixed.vhd base.vhd", "'fixed.vhd'", "not a differencing image", "no parent"},
+          {"disk.raw base.vhd", "'disk.raw'", "not a differencing image", "no parent"}}) {
+        expect_refused(std::string("set-parent ") + arguments, file, wrong, to_do);
+    }
+    set_footer("child.vhd", [](auto& footer) { footer.saved_state = 1; });
+    expect_refused("set-parent child.vhd base.vhd", "'child.vhd'", "saved state", "resume that machine or discard");
+    set_footer("child.vhd", [](auto& footer) { footer.saved_state = 0; });
+    {
+        const auto reader = disk::open_image(folder_ / "child.vhd", disk::OpenMode::ReadOnly);
+        expect_refused("set-parent child.vhd base.vhd", "'child.vhd'", "is in use", "close it there first");
+    }
+    const auto user = disk::open_image(folder_ / "base.vhd", disk::OpenMode::ReadWrite);
+    expect_refused("set-parent child.vhd base.vhd", "'base.vhd'", "is in use", "close it there first");
+    damage("child.vhd", 512 + 800, 0x01);
+    ASSERT_EQ(in_folder("cp base.vhd unused.vhd").status, 0);
+    expect_refused("set-parent child.vhd unused.vhd", "'child.vhd'", "checksum of its dynamic disk header",
+                   "repair it first");
+}
+
 TEST_F(DiskErrors, WrongType) {
     for (const std::string name : {"fixed.vhd", "disk.raw"}) {
         expect_refused("compact " + name, "'" + name + "'", "has no blocks", "convert it");
@@ -307,7 +337,8 @@ TEST_F(DiskErrors, ReadOnlyMedium) {
         GTEST_SKIP() << "the host allows no file systems of one's own";
     }
     make_child();
-    for (const std::string command : {"compact dynamic.vhd", "merge child.vhd", "check dynamic.vhd --repair"}) {
+    for (const std::string command :
+         {"compact dynamic.vhd", "merge child.vhd", "set-parent child.vhd base.vhd", "check dynamic.vhd --repair"}) {
         const Ran ran = in_read_only(VPC_PROGRAM " disk " + command);
         EXPECT_EQ(ran.status, 1) << command << ": " << ran.output;
         EXPECT_NE(ran.output.find("Read-only file system; copy the image to a writable place"), std::string::npos)

@@ -8,6 +8,8 @@
 
 #include "disk/operations/compact.h"
 #include "disk/operations/merge.h"
+#include "disk/operations/set_parent.h"
+#include "disk/vhd/footer_search.h"
 #include "ui/cli/disk_command.h"
 #include "ui/cli/disk_options.h"
 #include "ui/cli/disk_size.h"
@@ -117,11 +119,62 @@ void add_merge(CLI::App& disk, Action& action) {
     });
 }
 
+struct SetParentCommand {
+    std::string child;
+    std::string parent;
+    disk::SetParentOptions how;
+    bool json = false;
+    TaskOptions task;
+};
+
+ExitStatus set_parent_of_image(const SetParentCommand& options) {
+    disk::ParentChange change;
+    const ExitStatus status = run_task(fmt::format("Setting the parent of {}", options.child), options.task,
+                                       [&](const disk::Operation& operation) -> disk::Status {
+                                           const auto done =
+                                               disk::set_parent(options.child, options.parent, options.how, operation);
+                                           if (!done) {
+                                               return tl::unexpected<disk::Error>(done.error());
+                                           }
+                                           change = *done;
+                                           return {};
+                                       });
+    if (status == kDone && options.json) {
+        const nlohmann::ordered_json object = {{"file", options.child},
+                                               {"parent", options.parent},
+                                               {"parent_id", disk::vhd::text_of_id(change.id_after)},
+                                               {"parent_id_before", disk::vhd::text_of_id(change.id_before)}};
+        // File names need not be UTF-8.
+        print_text(stdout,
+                   fmt::format("{}\n", object.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace)));
+    }
+    return status;
+}
+
+void add_set_parent(CLI::App& disk, Action& action) {
+    auto options = std::make_shared<SetParentCommand>();
+    CLI::App* set_parent = disk.add_subcommand("set-parent", "tell a differencing image where its parent is now");
+    set_parent->add_option("CHILD", options->child, "differencing VHD that nobody uses")->required();
+    set_parent->add_option("PARENT", options->parent, "the image that its parent is, or a copy of that")->required();
+    set_parent->add_flag("-u,--ignore-id-mismatch", options->how.ignore_id_mismatch,
+                         "take a parent with another id, too: right only if it holds what the old one held");
+    set_parent->add_flag("--json", options->json, "print the parent's ids before and after as one JSON object");
+    add_parent_folders(*set_parent, options->how.parent_folders);
+    add_task_options(*set_parent, options->task);
+    set_parent->footer(
+        "For images that were moved or renamed. The disk's contents are not looked at or changed: "
+        "--ignore-id-mismatch\n"
+        "is what qemu-img calls rebase -u, and Windows Set-VHD -IgnoreIdMismatch.\n"
+        "Example: vpc disk set-parent snapshot.vhd ../images/xp.vhd");
+    set_parent->callback([options, &action] { action = [options] { return set_parent_of_image(*options); }; });
+}
+
 }  // namespace
 
 void add_disk_change_commands(CLI::App& disk, Action& action) {
     add_compact(disk, action);
     add_merge(disk, action);
+    add_set_parent(disk, action);
 }
 
 }  // namespace vpc::cli
