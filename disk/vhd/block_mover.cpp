@@ -46,7 +46,7 @@ Status BlockMover::drop(const std::vector<std::uint32_t>& blocks) {
     }
     for (const std::uint32_t block : blocks) {
         disk_.table_.set(block, BlockTable::kUnallocated);
-        disk_.bitmaps_.forget(block);
+        disk_.forget(block);
         ++disk_.unallocated_;
     }
     if (auto status = disk_.table_.write_dirty(*disk_.file_); !status) {
@@ -150,7 +150,7 @@ Status BlockMover::carry_out(const std::vector<Move>& moves, WorkMeter& meter, s
         }
         for (; done < end; ++done) {
             disk_.table_.set(moves[done].block, static_cast<std::uint32_t>(moves[done].to / kSectorSize));
-            disk_.bitmaps_.forget(moves[done].block);
+            disk_.forget(moves[done].block);
         }
         if (auto status = disk_.table_.write_dirty(file); !status) {
             return status;

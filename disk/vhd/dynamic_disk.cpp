@@ -74,10 +74,13 @@ DynamicDisk::DynamicDisk(std::unique_ptr<File> file, const Footer& footer, const
       parent_(std::move(parent)),
       table_(std::move(table)),
       bitmaps_(header.max_table_entries, header.block_size / kSectorSize),
+      holders_(header.max_table_entries, header.block_size / kSectorSize),
       footer_offset_(footer_offset),
       blocks_end_(footer_offset),
       stale_end_(file_size),
-      aligned_((footer_offset + kFooterSize) % kPage == 0) {}
+      aligned_((footer_offset + kFooterSize) % kPage == 0) {
+    find_chain();
+}
 
 DynamicDisk::~DynamicDisk() {
     Status status = flush();
@@ -143,128 +146,6 @@ Status DynamicDisk::check_table() {
     return result;
 }
 
-/// What the disk holds where this image has nothing: zeros, or what the parent holds.
-Status DynamicDisk::read_missing(std::uint64_t sector, std::span<const Buffer> pieces) {
-    if (parent_ == nullptr) {
-        fill_with_zeros(pieces);
-        return {};
-    }
-    std::uint64_t bytes = 0;
-    for (const Buffer piece : pieces) {
-        bytes += piece.size();
-    }
-    const std::uint64_t there = sector < parent_->sectors() ? (parent_->sectors() - sector) * kSectorSize : 0;
-    if (bytes <= there) {
-        return parent_->read(sector, pieces);
-    }
-    BufferCursor cursor(pieces);
-    if (there > 0) {
-        if (auto status = parent_->read(sector, cursor.take(there)); !status) {
-            return status;
-        }
-    }
-    fill_with_zeros(cursor.take(bytes - there));
-    return {};
-}
-
-Result<Extent> DynamicDisk::extent_of_missing(std::uint64_t sector, std::uint64_t limit) {
-    if (parent_ == nullptr || sector >= parent_->sectors()) {
-        return Extent{.sectors = limit, .data = false};
-    }
-    auto run = parent_->extent(sector, std::min(limit, parent_->sectors() - sector));
-    if (run) {
-        ++run->depth;
-    }
-    return run;
-}
-
-/// Whether nothing is stored for these sectors of a missing block, here or in any parent.
-Result<bool> DynamicDisk::reads_as_zeros(std::uint64_t sector, std::uint64_t count) {
-    while (count > 0) {
-        const auto run = extent_of_missing(sector, count);
-        if (!run) {
-            return tl::unexpected<Error>(run.error());
-        }
-        if (run->data) {
-            return false;
-        }
-        sector += run->sectors;
-        count -= run->sectors;
-    }
-    return true;
-}
-
-Status DynamicDisk::read(std::uint64_t sector, std::span<const Buffer> buffers) {
-    const auto sectors_asked = transfer_sectors(file_->name(), sectors(), sector, buffers);
-    if (!sectors_asked) {
-        return tl::unexpected<Error>(sectors_asked.error());
-    }
-    BufferCursor cursor(buffers);
-    for (std::uint64_t left = *sectors_asked; left > 0;) {
-        const auto block = static_cast<std::uint32_t>(sector / sectors_per_block());
-        const auto first = static_cast<std::uint32_t>(sector % sectors_per_block());
-        const auto count = static_cast<std::uint32_t>(std::min<std::uint64_t>(left, sectors_per_block() - first));
-        const auto pieces = cursor.take(std::uint64_t{count} * kSectorSize);
-        if (table_[block] == BlockTable::kUnallocated) {
-            if (auto status = read_missing(sector, pieces); !status) {
-                return status;
-            }
-        } else if (auto status = read_block(block, first, count, pieces); !status) {
-            return status;
-        }
-        sector += count;
-        left -= count;
-    }
-    return {};
-}
-
-Status DynamicDisk::read_block(std::uint32_t block, std::uint32_t first, std::uint32_t count,
-                               std::span<const Buffer> pieces) {
-    if (bitmap_offset(block) + slot_bytes() > footer_offset_) {
-        return fail(ErrorCode::Corrupt, "block " + std::to_string(block) + " of " + file_->name() +
-                                            " lies beyond the end of the file: its contents are lost");
-    }
-    const std::uint64_t data = bitmap_offset(block) + bitmap_bytes(header_.block_size);
-    BufferCursor cursor(pieces);
-    while (count > 0) {
-        const auto run = bitmaps_.run_at(*file_, block, bitmap_offset(block), first, count);
-        if (!run) {
-            return tl::unexpected<Error>(run.error());
-        }
-        const auto part = cursor.take(std::uint64_t{run->count} * kSectorSize);
-        if (!run->present) {
-            if (auto status = read_missing(std::uint64_t{block} * sectors_per_block() + first, part); !status) {
-                return status;
-            }
-        } else if (auto status = file_->read(data + std::uint64_t{first} * kSectorSize, part); !status) {
-            return status;
-        }
-        first += run->count;
-        count -= run->count;
-    }
-    return {};
-}
-
-Result<Extent> DynamicDisk::extent(std::uint64_t sector, std::uint64_t limit) {
-    auto block = static_cast<std::uint32_t>(sector / sectors_per_block());
-    const auto first = static_cast<std::uint32_t>(sector % sectors_per_block());
-    std::uint64_t count = std::min<std::uint64_t>(limit, sectors_per_block() - first);
-    if (table_[block] != BlockTable::kUnallocated) {
-        if (bitmap_offset(block) + slot_bytes() > footer_offset_) {
-            return Extent{.sectors = count, .data = true};  // reading it will say what is wrong
-        }
-        const auto run = bitmaps_.run_at(*file_, block, bitmap_offset(block), first, static_cast<std::uint32_t>(count));
-        if (!run) {
-            return tl::unexpected<Error>(run.error());
-        }
-        return run->present ? Extent{.sectors = run->count, .data = true} : extent_of_missing(sector, run->count);
-    }
-    while (count < limit && table_[++block] == BlockTable::kUnallocated) {
-        count += sectors_per_block();
-    }
-    return extent_of_missing(sector, std::min(count, limit));
-}
-
 Status DynamicDisk::write(std::uint64_t sector, std::span<const ConstBuffer> buffers) {
     const auto sectors_asked = transfer_sectors(file_->name(), sectors(), sector, buffers);
     if (!sectors_asked) {
@@ -310,6 +191,7 @@ Status DynamicDisk::write_block(std::uint32_t block, std::uint32_t first, std::u
     if (auto status = bitmaps_.mark_present(*file_, block, bitmap_offset(block), first, count); !status) {
         return status;
     }
+    holders_.written(block, first, count);
     return bitmaps_.dirty() < kMaxWaitingBitmaps ? Status() : flush();
 }
 
@@ -347,6 +229,7 @@ Status DynamicDisk::write_new_block(std::uint32_t block, std::uint32_t first, st
     if (!parent_) {
         bitmaps_.mark_full(block);
     }
+    holders_.written(block, first, count);
     blocks_end_ = end;
     --unallocated_;
     return {};
@@ -450,6 +333,12 @@ std::uint64_t DynamicDisk::footer_place(std::uint64_t end) const {
 
 std::uint64_t DynamicDisk::bitmap_offset(std::uint32_t block) const {
     return std::uint64_t{table_[block]} * kSectorSize;
+}
+
+/// What was remembered of a block that was dropped or moved.
+void DynamicDisk::forget(std::uint32_t block) {
+    bitmaps_.forget(block);
+    holders_.forget(block);
 }
 
 }  // namespace vpc::disk::vhd

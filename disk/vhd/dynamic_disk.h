@@ -2,11 +2,13 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "disk/file.h"
 #include "disk/vhd/block_table.h"
 #include "disk/vhd/dynamic_header.h"
 #include "disk/vhd/image.h"
+#include "disk/vhd/page_holders.h"
 #include "disk/vhd/sector_bitmaps.h"
 
 namespace vpc::disk::vhd {
@@ -73,10 +75,17 @@ class DynamicDisk final : public Image {
                 std::unique_ptr<BlockDevice> parent);
 
     Status check_table();
+    void find_chain();
     Status read_missing(std::uint64_t sector, std::span<const Buffer> pieces);
     Result<Extent> extent_of_missing(std::uint64_t sector, std::uint64_t limit);
     Result<bool> reads_as_zeros(std::uint64_t sector, std::uint64_t count);
+    Status read_through_chain(std::uint32_t block, std::uint32_t first, std::uint32_t count,
+                              std::span<const Buffer> pieces);
+    std::span<const std::uint8_t> holders_of(std::uint32_t block);
+    bool add_to_holders(std::uint32_t block, std::uint8_t image, std::span<std::uint8_t> pages);
     Status read_block(std::uint32_t block, std::uint32_t first, std::uint32_t count, std::span<const Buffer> pieces);
+    Status read_below(std::uint32_t block, std::uint32_t first, std::uint32_t count, std::span<const Buffer> pieces);
+    Status read_stored(std::uint32_t block, std::uint32_t first, std::span<const Buffer> pieces);
     Status write_block(std::uint32_t block, std::uint32_t first, std::uint32_t count,
                        std::span<const ConstBuffer> pieces);
     Status write_new_block(std::uint32_t block, std::uint32_t first, std::uint32_t count,
@@ -89,6 +98,8 @@ class DynamicDisk final : public Image {
     std::uint64_t block_place(std::uint64_t end) const;
     std::uint64_t footer_place(std::uint64_t end) const;
     std::uint64_t bitmap_offset(std::uint32_t block) const;
+    bool lies_in_file(std::uint32_t block) const { return bitmap_offset(block) + slot_bytes() <= footer_offset_; }
+    void forget(std::uint32_t block);
     std::uint64_t slot_bytes() const { return std::uint64_t{bitmap_bytes(header_.block_size)} + header_.block_size; }
     std::uint32_t sectors_per_block() const { return header_.block_size / kSectorSize; }
 
@@ -99,6 +110,9 @@ class DynamicDisk final : public Image {
     std::unique_ptr<BlockDevice> parent_;
     BlockTable table_;
     SectorBitmaps bitmaps_;
+    /// This disk and the parents above it, as long as they are differencing disks of the same size in the same blocks.
+    std::vector<DynamicDisk*> chain_;
+    PageHolders holders_;          ///< by their number in chain_
     std::uint64_t footer_offset_;  ///< where the last footer is: everything else ends before it
     std::uint64_t blocks_end_;     ///< end of the last block: where the next can begin
     std::uint64_t stale_end_;      ///< from here on the file has never held anything but footers

@@ -59,6 +59,10 @@ Result<SectorBitmaps::Run> SectorBitmaps::run_at(File& file, std::uint32_t block
     return Run{.present = bit(*bytes, first), .count = run_length(*bytes, first, limit)};
 }
 
+Result<std::span<const std::uint8_t>> SectorBitmaps::bitmap(File& file, std::uint32_t block, std::uint64_t offset) {
+    return full_[block] ? std::span<const std::uint8_t>() : find(file, block, offset);
+}
+
 Status SectorBitmaps::mark_present(File& file, std::uint32_t block, std::uint64_t offset, std::uint32_t first,
                                    std::uint32_t count) {
     if (full_[block]) {

@@ -24,6 +24,8 @@ class SectorBitmaps {
 
     /// The run that begins at `first`, cut off after `limit` sectors. The block's bitmap lies at byte `offset`.
     Result<Run> run_at(File& file, std::uint32_t block, std::uint64_t offset, std::uint32_t first, std::uint32_t limit);
+    /// A whole bitmap, until the next call; nothing when it holds ones only.
+    Result<std::span<const std::uint8_t>> bitmap(File& file, std::uint32_t block, std::uint64_t offset);
     /// Sets `count` bits from `first` on.
     Status mark_present(File& file, std::uint32_t block, std::uint64_t offset, std::uint32_t first,
                         std::uint32_t count);

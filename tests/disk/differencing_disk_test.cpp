@@ -12,6 +12,7 @@
 namespace vpc::disk {
 namespace {
 
+using testing::build_child;
 using testing::build_dynamic;
 using testing::build_fixed;
 using testing::built_byte;
@@ -23,21 +24,6 @@ using testing::read_sectors;
 using testing::write_sectors;
 
 constexpr std::uint64_t kSectors = 240;
-
-/// build_dynamic(), made a child of images with the id of make_footer().
-std::vector<std::uint8_t> build_child(const testing::DynamicImage& image) {
-    std::vector<std::uint8_t> bytes = build_dynamic(image);
-    vhd::Footer footer = testing::make_footer(image.sectors, vhd::DiskType::Differencing);
-    footer.unique_id[0] = 0x55;
-    const auto footer_bytes = vhd::serialise(footer);
-    std::copy(footer_bytes.begin(), footer_bytes.end(), bytes.begin());
-    std::copy(footer_bytes.begin(), footer_bytes.end(), bytes.end() - 512);
-    vhd::DynamicHeader header = vhd::parse_dynamic_header(std::span(bytes).subspan(512, 1024));
-    header.parent_unique_id = testing::make_footer(1, vhd::DiskType::Fixed).unique_id;
-    const auto header_bytes = vhd::serialise(header);
-    std::copy(header_bytes.begin(), header_bytes.end(), bytes.begin() + 512);
-    return bytes;
-}
 
 Result<std::unique_ptr<BlockDevice>> open_child(std::unique_ptr<File> file, OpenMode mode,
                                                 const std::vector<std::uint8_t>& parent) {

@@ -90,6 +90,26 @@ inline std::vector<std::uint8_t> build_dynamic(const DynamicImage& image) {
     return bytes;
 }
 
+/// build_dynamic(), made a child: the first of images with the id of make_footer(), any other of the one before.
+inline std::vector<std::uint8_t> build_child(const DynamicImage& image, std::uint8_t generation = 1) {
+    const auto id_of = [](std::uint8_t number) {
+        auto id = make_footer(1, vhd::DiskType::Fixed).unique_id;
+        id[0] = number == 0 ? id[0] : number;
+        return id;
+    };
+    std::vector<std::uint8_t> bytes = build_dynamic(image);
+    vhd::Footer footer = make_footer(image.sectors, vhd::DiskType::Differencing);
+    footer.unique_id = id_of(generation);
+    const auto footer_bytes = vhd::serialise(footer);
+    std::copy(footer_bytes.begin(), footer_bytes.end(), bytes.begin());
+    std::copy(footer_bytes.begin(), footer_bytes.end(), bytes.end() - 512);
+    vhd::DynamicHeader header = vhd::parse_dynamic_header(std::span(bytes).subspan(512, 1024));
+    header.parent_unique_id = id_of(static_cast<std::uint8_t>(generation - 1));
+    const auto header_bytes = vhd::serialise(header);
+    std::copy(header_bytes.begin(), header_bytes.end(), bytes.begin() + 512);
+    return bytes;
+}
+
 inline Result<std::unique_ptr<BlockDevice>> open_contents(const std::shared_ptr<MemoryContents>& contents,
                                                           OpenMode mode) {
     return open_image(std::make_unique<MemoryFile>(contents), mode);
