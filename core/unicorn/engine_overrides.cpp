@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <array>
 #include <csetjmp>
 #include <cstdarg>
 #include <cstdio>
@@ -23,6 +24,10 @@ struct Translation {
     sigjmp_buf* give_up = nullptr;  ///< where abort() goes; null: none is going on
     void* highest_temporary = nullptr;
     unsigned temporaries = 0;
+    // What the translator reads instead of the guest's memory: `disguised` bytes at a linear address.
+    std::uint64_t disguise_address = 0;
+    std::size_t disguised = 0;
+    std::array<std::uint8_t, kLongestRepeatedString> disguise{};
 };
 thread_local Translation translation;
 
@@ -58,6 +63,8 @@ struct Originals {
     void* (*tb_gen_code)(void*, std::uint64_t, std::uint64_t, std::uint32_t, int);
     void* (*temp_new)(void*, int, bool);
     void (*cpu_loop_exit)(void*);
+    void (*cpu_loop_exit_noexc)(void*);
+    std::uint32_t (*ldub_code)(void*, std::uint64_t);
     void (*reset_request)(void*);
     void (*ltr)(void*, int);
     bool (*restore_state)(void*, std::uintptr_t, bool);
@@ -105,6 +112,8 @@ Originals resolve_originals() {
     resolve(all.tb_gen_code, "tb_gen_code_x86_64");
     resolve(all.temp_new, "tcg_temp_new_internal_x86_64");
     resolve(all.cpu_loop_exit, "cpu_loop_exit_x86_64");
+    resolve(all.cpu_loop_exit_noexc, "cpu_loop_exit_noexc_x86_64");
+    resolve(all.ldub_code, "cpu_ldub_code_x86_64");
     resolve(all.reset_request, "qemu_system_reset_request");
     resolve(all.ltr, "helper_ltr_x86_64");
     resolve(all.restore_state, "cpu_restore_state_x86_64");
@@ -167,10 +176,38 @@ void check_port(void* env, std::uint32_t port, unsigned size, std::uintptr_t ret
         translation.give_up = nullptr;
         return nullptr;
     }
-    translation = {.give_up = &here};
+    translation.give_up = &here;
+    translation.highest_temporary = nullptr;
+    translation.temporaries = 0;
     void* block = original.tb_gen_code(cpu, pc, cs_base, flags, cflags);
     translation.give_up = nullptr;
     return block;
+}
+
+/// Lets the translator read RDTSC where the block at the linear address `pc` begins with REP MOVS or REP STOS: blocks
+/// do, from the second element on.
+void disguise(std::uint64_t pc, std::uint32_t flags, int cflags) {
+    translation.disguised = 0;
+    constexpr std::uint32_t kOneInstruction = hflag::kTrap | hflag::kInterruptShadow;
+    if (!current->repeated_strings || (flags & kOneInstruction) != 0 || (cflags & kInstructionLimit) != 0) {
+        return;
+    }
+    constexpr std::uint64_t kPage = 0xFFF;
+    const bool code32 = (flags & hflag::kCode32) != 0;
+    for (std::size_t size = 1; size <= translation.disguise.size() && (pc & kPage) + size <= kPage + 1; ++size) {
+        translation.disguise[size - 1] =
+            static_cast<std::uint8_t>(original.ldub_code(current->engine_env, pc + size - 1));
+        const std::span<std::uint8_t> code(translation.disguise.data(), size);
+        if (decode_repeated_string(code, code32)) {
+            disguise_repeated_string(code);
+            translation.disguise_address = pc;
+            translation.disguised = size;
+            return;
+        }
+        if (!is_prefix_of_repeated_string(code.back())) {
+            return;
+        }
+    }
 }
 
 void give_up_translation() {
@@ -182,6 +219,21 @@ void give_up_translation() {
 std::uint8_t* at_hand(const void* env, std::uint64_t address, std::size_t size, int mode, TlbAccess access) {
     return current != nullptr ? look_up(current->tlb, env, address, size, static_cast<unsigned>(mode), access)
                               : nullptr;
+}
+
+// Without a return address the engine takes the state's EIP for that of a fault.
+std::uint32_t load(void* env, std::uint64_t address, unsigned size, int mode) {
+    const auto& function = size == 1 ? original.ldub : size == 2 ? original.lduw : original.ldl;
+    return function(env, address, mode, 0);
+}
+
+void store(void* env, std::uint64_t address, std::uint32_t value, unsigned size, int mode) {
+    const auto& function = size == 1 ? original.stb : size == 2 ? original.stw : original.stl;
+    function(env, address, value, mode, 0);
+}
+
+std::uint8_t fetch(void* env, std::uint64_t address) {
+    return static_cast<std::uint8_t>(original.ldub_code(env, address));
 }
 
 void about_to_change_interrupt_flag() {
@@ -205,6 +257,7 @@ const EngineFunctions& engine_functions() {
         resolve(all.invalidate_range, "tb_invalidate_phys_range_x86_64");
         resolve(all.ram_address, "qemu_ram_addr_from_host_x86_64");
         resolve(all.read_eflags, "helper_read_eflags_x86_64");
+        all.memory = {.load = load, .store = store, .fetch = fetch};
         return all;
     }();
     return kFunctions;
@@ -228,6 +281,7 @@ VPC_OVERRIDE void tb_invalidate_phys_page_fast_x86_64(void* engine, void* pages,
                                                       std::uintptr_t return_address) {
     if (current != nullptr) {
         current->last_store = ram_address;
+        current->stores_to_code += current->code_pages[vpc::unicorn::OverrideClient::page_of(ram_address)] ? 1 : 0;
         current->mark_written(ram_address);
     }
     original.tb_invalidate_phys_page_fast(engine, pages, ram_address, size, return_address);
@@ -289,11 +343,22 @@ VPC_OVERRIDE int cpu_breakpoint_insert_x86_64(void*, std::uint64_t, int, void**)
     return -1;
 }
 
-// Override 5. The time stamp counter in virtual time.
+// Override 5. The time stamp counter in virtual time. And REP MOVS and REP STOS, see override 11.
 VPC_OVERRIDE void helper_rdtsc_x86_64(void* env) {
     if (current == nullptr) {
         original.rdtsc(env);
         return;
+    }
+    if (current->repeated_strings) {
+        switch (current->repeated_string(env)) {
+            case vpc::unicorn::RepeatedStringResult::Finished:
+                return;
+            case vpc::unicorn::RepeatedStringResult::LeaveBlock:
+                original.cpu_loop_exit_noexc(current->engine_cpu);
+                return;
+            case vpc::unicorn::RepeatedStringResult::None:
+                break;
+        }
     }
     vpc::unicorn::read_time_stamp(env, VPC_RETURN_ADDRESS);
 }
@@ -372,6 +437,7 @@ VPC_OVERRIDE void* tb_gen_code_x86_64(void* cpu, std::uint64_t pc, std::uint64_t
         return original.tb_gen_code(cpu, pc, cs_base, flags, cflags);
     }
     current->engine_cpu = cpu;
+    vpc::unicorn::disguise(pc, flags, cflags);
     void* block = vpc::unicorn::translate(cpu, pc, cs_base, flags, cflags);
     for (const int instructions : {32, 1}) {
         if (block == nullptr) {
@@ -380,8 +446,10 @@ VPC_OVERRIDE void* tb_gen_code_x86_64(void* cpu, std::uint64_t pc, std::uint64_t
         }
     }
     if (block == nullptr) {
+        vpc::unicorn::translation.disguised = 0;
         original.raise_exception_err_ra(current->engine_env, vpc::unicorn::kInvalidOpcode, 0, 0);
     }
+    vpc::unicorn::translation.disguised = 0;
     current->block_translated(block);
     return block;
 }
@@ -402,6 +470,7 @@ VPC_OVERRIDE void* tcg_temp_new_internal_x86_64(void* context, int type, bool lo
 // Leaves a translation whose code cannot be fetched, among other things.
 VPC_OVERRIDE void cpu_loop_exit_x86_64(void* cpu) {
     vpc::unicorn::translation.give_up = nullptr;
+    vpc::unicorn::translation.disguised = 0;
     original.cpu_loop_exit(cpu);
 }
 
@@ -477,6 +546,13 @@ VPC_OVERRIDE std::uint64_t get_page_addr_code_x86_64(void* env, std::uint64_t ad
         return ~std::uint64_t{0};
     }
     return original.get_page_addr_code(env, address);
+}
+
+// Override 11. The translator reads RDTSC in place of some instructions: see repeated_strings.h.
+VPC_OVERRIDE std::uint32_t cpu_ldub_code_x86_64(void* env, std::uint64_t address) {
+    const auto& translation = vpc::unicorn::translation;
+    const std::uint64_t index = address - translation.disguise_address;
+    return index < translation.disguised ? translation.disguise[index] : original.ldub_code(env, address);
 }
 
 // Override 8. SYSENTER, which the engine leaves to a hook, and the FERR# pin.

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "core/unicorn/engine_tlb.h"
+#include "core/unicorn/repeated_strings.h"
 
 namespace vpc::unicorn {
 
@@ -12,8 +13,9 @@ namespace vpc::unicorn {
 /// Debian's build of Unicorn exports its internals and calls them through the PLT, so that a function of the same name
 /// in the program is used instead, and dlsym(RTLD_NEXT) reaches the original. Without that, stops would be inexact,
 /// self-modifying code would run stale or slowly, IN and OUT would ignore the I/O permission bitmap, a guest could
-/// crash the host by arming DR7, and the time stamp counter would be the host's. Nothing here is taken for granted:
-/// engine_probe.h proves each override with guest code before the first machine starts, and names a fallback.
+/// crash the host by arming DR7, the time stamp counter would be the host's, and REP MOVS would run a block for each
+/// element. Nothing here is taken for granted: engine_probe.h proves each override with guest code before the first
+/// machine starts, and names a fallback.
 ///
 /// The replaced functions find their machine through a thread-local pointer, which OverrideScope sets around every
 /// call into the engine.
@@ -28,6 +30,9 @@ class OverrideClient {
     virtual bool time_stamp_forbidden(void* env) = 0;
     /// IN, OUT, INS, OUTS may reach `port` at the present privilege.
     virtual bool port_allowed(void* env, std::uint16_t port, unsigned size) = 0;
+    /// Executes the REP MOVS or REP STOS at EIP. Asked for instructions that were translated as RDTSC, when
+    /// `repeated_strings` is set.
+    virtual RepeatedStringResult repeated_string(void* env) = 0;
     /// Executes SYSENTER in the state; false: #GP(0).
     virtual bool sysenter(void* env) = 0;
     /// STI, POPF or IRET is about to run while `interrupt_pending`.
@@ -57,14 +62,18 @@ class OverrideClient {
     static std::size_t page_of(std::uint64_t ram_address) { return (ram_address >> 12) & (kWatchedPages - 1); }
     void mark_written(std::uint64_t ram_address) { written_pages[page_of(ram_address)] = true; }
     std::uint64_t last_store = ~std::uint64_t{0};
+    std::uint64_t stores_to_code = 0;  ///< how many went to pages in `code_pages`
     void* engine_cpu = nullptr;
     void* engine_env = nullptr;  ///< the live state, once known
 
     /// Unknown: helpers take the engine's own way to memory.
     TlbLayout tlb;
 
+    bool repeated_strings = false;
+
     /// How often each override was called, for the probe.
     struct Calls {
+        unsigned repeated_string = 0;
         unsigned breakpoint_insert = 0;
         unsigned protect_code = 0;
     } calls;
@@ -88,6 +97,7 @@ struct EngineFunctions {
     void (*invalidate_range)(void* engine, std::uint64_t first, std::uint64_t last) = nullptr;
     /// Engine RAM address of host memory that was mapped.
     std::uint64_t (*ram_address)(void* engine, void* host) = nullptr;
+    EngineMemory memory;
     /// All of EFLAGS but VM and RF.
     std::uint64_t (*read_eflags)(void* env) = nullptr;
 };

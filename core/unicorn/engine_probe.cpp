@@ -199,6 +199,30 @@ bool proves_tlb(const EngineFacts& facts) {
            proves_port_permission(machine);
 }
 
+/// REP STOS and REP MOVS over page borders, upwards and downwards; one that overwrites what stands behind it; and RDTSC
+/// itself.
+bool proves_repeated_strings(const EngineFacts& facts) {
+    ProofMachine machine(facts);
+    if (!machine.start().empty()) {
+        return false;
+    }
+    machine.store(0x8FF0, {1, 2, 3, 4});
+    const CpuExit exit = machine.run({
+        0xBF, 0xF4, 0x8F, 0x00, 0x00, 0xBE, 0xF0, 0x8F, 0x00, 0x00,  // MOV EDI,8FF4h; MOV ESI,8FF0h
+        0xB9, 0x1C, 0x00, 0x00, 0x00, 0xF3, 0xA4,                    // MOV ECX,28; REP MOVSB: spreads the pattern
+        0xBF, 0x00, 0xA0, 0x00, 0x00, 0xBE, 0x0C, 0x90, 0x00, 0x00,  // MOV EDI,A000h; MOV ESI,900Ch
+        0xB9, 0x08, 0x00, 0x00, 0x00, 0xFD, 0xF3, 0xA5, 0xFC,        // MOV ECX,8; STD; REP MOVSD; CLD
+        0xB8, 0x40, 0x40, 0x40, 0x40, 0xBF, 0x38, 0x10, 0x00, 0x00,  // MOV EAX,40404040h; MOV EDI,1038h
+        0xB9, 0x03, 0x00, 0x00, 0x00, 0x90, 0x90, 0x90,              // MOV ECX,3; NOP; NOP; NOP
+        0xF3, 0xAA, 0x90, 0x90, 0x90, 0xF4,                          // REP STOSB: makes the three INC EAX; HLT
+    });
+    const CpuState state = machine.cpu().state();
+    return exit == CpuExit::Halted && machine.cpu().calls.repeated_string >= 3 && machine.word(0x900C) == 0x04030201 &&
+           machine.word(0xA000) == 0x04030201 && machine.word(0x9FE4) == 0x04030201 && state.general[kEcx] == 0 &&
+           state.general[kEsi] == 0x8FEC && state.general[kEdi] == 0x103B && state.general[kEax] == 0x40404043 &&
+           proves_virtual_time_stamp(machine) && proves_self_modifying_code(machine);
+}
+
 tl::expected<EngineFacts, std::string> probe() {
     unsigned major = 0;
     unsigned minor = 0;
@@ -250,6 +274,11 @@ tl::expected<EngineFacts, std::string> probe() {
             proven = with_tlb;
         }
     }
+    if (proven.layout.tlb.known() && proven.exact_stops && proven.virtual_time_stamp) {
+        EngineFacts with_strings = proven;
+        with_strings.repeated_strings = true;
+        proven.repeated_strings = proves_repeated_strings(with_strings);
+    }
     log_category("cpu")->debug("Unicorn Engine {}: {}", proven.version, proven.describe());
     return proven;
 }
@@ -270,6 +299,7 @@ std::string EngineFacts::describe() const {
     add(virtual_time_stamp, "virtual time stamp counter");
     add(interrupt_window, "interrupt window");
     add(layout.tlb.known(), "TLB look-ups");
+    add(repeated_strings, "repeated strings");
     return text.empty() ? "none" : text;
 }
 

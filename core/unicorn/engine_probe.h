@@ -25,6 +25,9 @@ struct EngineFacts {
     /// An interrupt that waits for IF is taken right after STI, POPF or IRET. Without it within 100 us.
     bool interrupt_window = false;
 
+    /// REP MOVS and REP STOS run a page at a time. Without it the engine runs a block for each element.
+    bool repeated_strings = false;
+
     /// "exact stops, self-modifying code, …", or "none".
     std::string describe() const;
 };

@@ -18,7 +18,7 @@ struct TlbLayout {
     /// Relative to the processor state, of what mode 0 has: a mask (8 bytes), then the table's address (8 bytes). The
     /// next mode's follow. 0: unknown.
     std::ptrdiff_t mask = 0;
-    /// Entries are 1 << entry_bits bytes: the page of loads, the page of stores (8 bytes each), …
+    /// Entries are 1 << entry_bits bytes: the pages of loads, stores and fetches (8 bytes each), …
     unsigned entry_bits = 0;
     /// … and here what makes a host address of a guest address.
     std::size_t addend = 0;
@@ -33,6 +33,7 @@ inline constexpr unsigned kTlbSupervisor = 2;
 enum class TlbAccess : std::size_t {
     Load = 0,
     Store = 8,
+    Fetch = 16,
 };
 
 /// Host address of `size` bytes at the linear address, or null where the slow way has to be taken.

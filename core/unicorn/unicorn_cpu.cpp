@@ -42,6 +42,7 @@ UnicornCpu::UnicornCpu(const CpuModel& model, CpuSurroundings surroundings, cons
                                        .read_eflags = [this] { return read_eflags(); }}) {
     code_is_watched = facts.self_modifying_code;
     tlb = facts.layout.tlb;
+    repeated_strings = facts.repeated_strings;
 }
 
 UnicornCpu::~UnicornCpu() {
@@ -227,6 +228,7 @@ CpuExit UnicornCpu::run() {
         }
         gather_flags();
         const bool stepped = step_over_shadow();
+        engine_stopping_ = false;
         running_ = true;
         ++statistics_.runs;
         const uc_err error = uc_emu_start(uc_, read_register(UC_X86_REG_EIP), kNever, 0, 0);
@@ -314,6 +316,7 @@ CpuExit UnicornCpu::finish_run(uc_err error) {
 
 void UnicornCpu::stop_engine() {
     if (facts_.exact_stops) {
+        engine_stopping_ = true;
         uc_emu_stop(uc_);
     } else {
         stop_requested_ = true;  // on_block looks

@@ -64,6 +64,7 @@ class UnicornCpu final : public Cpu, public OverrideClient {
     void set_time_stamp(std::uint64_t value) override;
     bool time_stamp_forbidden(void* env) override;
     bool port_allowed(void* env, std::uint16_t port, unsigned size) override;
+    RepeatedStringResult repeated_string(void* env) override;
     bool sysenter(void* env) override;
     void interrupt_window_may_open() override;
     void halt() override { halt_executed_ = facts_.interrupt_window; }
@@ -97,6 +98,8 @@ class UnicornCpu final : public Cpu, public OverrideClient {
     bool halt_executed_ = false;
     bool invalid_instruction_ = false;
     bool shutdown_ = false;
+    bool engine_stopping_ = false;  // uc_emu_stop was called from inside the run
+    const std::function<bool()> stop_wanted_ = [this] { return engine_stopping_ || stop_requested_; };
     bool stepping_ = false;
     std::uint64_t debug_status_ = 0;  // DR6 before a step
     std::uintptr_t first_block_ = 0;  // where the translation buffer begins, as far as seen; 0: empty

@@ -69,6 +69,11 @@ bool UnicornCpu::port_allowed(void* env, std::uint16_t port, unsigned size) {
     }
 }
 
+RepeatedStringResult UnicornCpu::repeated_string(void* env) {
+    ++calls.repeated_string;
+    return run_repeated_string(facts_.layout, env, engine_functions().memory, stores_to_code, stop_wanted_);
+}
+
 bool UnicornCpu::sysenter(void* env) {
     EngineState state(facts_.layout, static_cast<std::uint8_t*>(env));
     const auto selector = state.get<std::uint32_t>(facts_.layout.sysenter_cs) & 0xFFFC;

@@ -24,6 +24,7 @@ class CpuFallback : public testing::TestWithParam<Fallback> {
     static EngineFacts facts() {
         EngineFacts less = *unicorn::engine_facts();
         GetParam().take_away(less);
+        less.repeated_strings &= less.layout.tlb.known() && less.exact_stops && less.self_modifying_code;
         return less;
     }
     Guest guest{facts()};
@@ -125,6 +126,7 @@ INSTANTIATE_TEST_SUITE_P(
                                  facts.direct_state = false;
                                  facts.layout.tlb = {};  // found in the live state only
                              }},
+                    Fallback{"RepeatedStrings", [](EngineFacts& facts) { facts.repeated_strings = false; }},
                     Fallback{"InterruptWindow", [](EngineFacts& facts) { facts.interrupt_window = false; }},
                     Fallback{"AnyOverride",
                              [](EngineFacts& facts) {

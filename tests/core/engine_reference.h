@@ -28,6 +28,7 @@ class EngineReference : public unicorn::OverrideClient {
     void set_time_stamp(std::uint64_t) override {}
     bool time_stamp_forbidden(void*) override { return false; }
     bool port_allowed(void*, std::uint16_t, unsigned) override { return true; }
+    unicorn::RepeatedStringResult repeated_string(void*) override { return unicorn::RepeatedStringResult::None; }
     bool sysenter(void*) override { return false; }
     void interrupt_window_may_open() override {}
     void halt() override {}
