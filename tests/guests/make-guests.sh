@@ -3,8 +3,8 @@
 #
 #     make-guests.sh OUTDIR [guest...]
 #
-# Guests: linux (disk, VHDs, CD, kernel and initramfs), memtest, grub, invaders, ipxe, installer, cpubench, tiny.
-# Default: those the tests use. A guest that is newer than what it is made of is not built again.
+# Guests: linux (disk, VHDs, CD, kernel and initramfs), linux-pae, memtest, grub, multiboot, bochsbios, ipxe, installer,
+# cpubench, tiny. Default: all of them. A guest that is newer than what it is made of is not built again.
 #
 # Needs the host tools that `setup.sh install --guests` installs, and neither root nor any change to the machine's apt:
 # packages come through a private apt configuration below OUTDIR/apt, from the archive the machine itself uses, always
@@ -14,7 +14,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../../third_party/debian/apt.sh"
 suite=bookworm
-known=(linux memtest grub invaders ipxe installer cpubench tiny)
+known=(linux linux-pae memtest grub multiboot bochsbios ipxe installer cpubench tiny)
 
 if [ $# -eq 0 ] || [ "$1" = --help ]; then
     sed -n '2,13s/^# \{0,1\}//p' "$0"
@@ -23,7 +23,7 @@ fi
 out=$(mkdir -p "$1" && cd "$1" && pwd)
 shift
 want=("$@")
-[ ${#want[@]} -gt 0 ] || want=(linux memtest grub cpubench tiny)
+[ ${#want[@]} -gt 0 ] || want=("${known[@]}")
 for guest in "${want[@]}"; do
     [[ " ${known[*]} " == *" $guest "* ]] || { echo "make-guests.sh: no guest '$guest'; there are: ${known[*]}" >&2; exit 2; }
 done
@@ -73,14 +73,14 @@ unpack() { # unpack PACKAGE...: fetches and extracts to $out/x/PACKAGE
         mv "$out/x/$package.part" "$out/x/$package"
     done
 }
-kernel_package() { # the newest kernel below $out/debs, or the one the archive recommends
+kernel_package() { # kernel_package FLAVOUR: the newest kernel below $out/debs, or the one the archive recommends
     local kept
-    kept=$(find "$out/debs" -name 'linux-image-*-686_*.deb' 2>/dev/null | sort -V | tail -n 1)
+    kept=$(find "$out/debs" -name "linux-image-*[0-9]-$1_*.deb" 2>/dev/null | sort -V | tail -n 1)
     if [ -n "$kept" ]; then
         basename "${kept%%_*}"
     else
         fetch_lists
-        private_apt apt-cache depends linux-image-686 | sed -n 's/.*Depends: \(linux-image-[^:]*-686\).*/\1/p' | head -n 1
+        private_apt apt-cache depends "linux-image-$1" | sed -n "s/.*Depends: \(linux-image-[^:]*[0-9]-$1\).*/\1/p" | head -n 1
     fi
 }
 
@@ -112,39 +112,37 @@ current() { # current TARGET SOURCE...: the target exists and no source, nor thi
 
 # --- guests -----------------------------------------------------------------------------------------------------------
 
-linux() { # Debian's 686 kernel and busybox: kernel and initramfs, MBR disk with syslinux, the same as VHDs, bootable CD
-    current "$out/linux-fixed.vhd" "$here"/linux/* && return
-    local kernel version modules work=$out/work-linux
-    kernel=$(kernel_package)
+kernel_and_initramfs() { # kernel_and_initramfs FLAVOUR FOLDER: Debian's kernel and busybox, as FOLDER/vmlinuz and initramfs.gz
+    local kernel version modules root=$2/root
+    kernel=$(kernel_package "$1")
     version=${kernel#linux-image-}
     unpack "$kernel" busybox-static
     modules=$out/x/$kernel/lib/modules/$version/kernel
-    rm -rf "$work"
-    mkdir -p "$work"/root/{bin,sbin,proc,sys,dev,mnt,tmp,lib/modules,etc} "$work/iso/isolinux"
-    cp "$out/x/$kernel/boot/vmlinuz-$version" "$out/vmlinuz"
-    cp "$out/x/busybox-static/bin/busybox" "$work/root/bin/"
-    gcc -m32 -O2 -w -march=i686 -mfpmath=387 -static -fno-pie -no-pie "$here/linux/gbench.c" -o "$work/root/bin/gbench" -lm
-    strip "$work/root/bin/gbench"
-    cp "$work/root/bin/gbench" "$out/gbench"
+    rm -rf "$2"
+    mkdir -p "$root"/{bin,sbin,proc,sys,dev,mnt,tmp,lib/modules,etc}
+    cp "$out/x/$kernel/boot/vmlinuz-$version" "$2/vmlinuz"
+    cp "$out/x/busybox-static/bin/busybox" "$root/bin/"
+    gcc -m32 -O2 -w -march=i686 -mfpmath=387 -static -fno-pie -no-pie "$here/linux/gbench.c" -o "$root/bin/gbench" -lm
+    strip "$root/bin/gbench"
     local module
     for module in lib/crc64 crypto/crct10dif_common crypto/crct10dif_generic crypto/crc64_rocksoft_generic lib/crc64-rocksoft \
         lib/crc-t10dif block/t10-pi drivers/scsi/scsi_common drivers/scsi/scsi_mod drivers/scsi/sd_mod drivers/ata/libata \
         drivers/ata/ata_piix drivers/ata/ata_generic drivers/cdrom/cdrom drivers/scsi/sr_mod crypto/crc32c_generic lib/libcrc32c \
         fs/mbcache fs/jbd2/jbd2 lib/crc16 fs/ext4/ext4 fs/fat/fat fs/fat/vfat fs/nls/nls_cp437 fs/nls/nls_ascii fs/isofs/isofs \
         drivers/block/floppy; do
-        if [ -f "$modules/$module.ko" ]; then cp "$modules/$module.ko" "$work/root/lib/modules/"; fi
+        if [ -f "$modules/$module.ko" ]; then cp "$modules/$module.ko" "$root/lib/modules/"; fi
     done
-    install -m755 "$here/linux/init" "$work/root/init"
-    (cd "$work/root" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) | gzip -9n >"$out/initramfs.gz"
+    install -m755 "$here/linux/init" "$root/init"
+    (cd "$root" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) | gzip -9n >"$2/initramfs.gz"
     python3 -c '
 import sys
 state, out = 1, bytearray()
 for _ in range(2 * 1024 * 1024):
     state = (state * 1664525 + 1013904223) & 0xFFFFFFFF
     out += state.to_bytes(4, "little")
-sys.stdout.buffer.write(out)' >"$work/data8.bin"
-    md5sum "$work/data8.bin" | cut -d' ' -f1 >"$out/data8.md5"
-    local configuration='SERIAL 0 115200
+sys.stdout.buffer.write(out)' >"$2/data8.bin"
+}
+linux_configuration='SERIAL 0 115200
 PROMPT 0
 TIMEOUT 1
 DEFAULT linux
@@ -152,15 +150,29 @@ LABEL linux
  KERNEL vmlinuz
  INITRD initrd.gz
  APPEND console=tty0 console=ttyS0,115200 panic=-1 disk=sda'
-    sysdisk "$out/linux.img" 64 "$configuration" "$out/vmlinuz=vmlinuz" "$out/initramfs.gz=initrd.gz" "$work/data8.bin=data8.bin"
+linux() { # Debian's 686 kernel and busybox: kernel and initramfs, MBR disk with syslinux, the same as VHDs, bootable CD
+    current "$out/linux-fixed.vhd" "$here"/linux/* && return
+    local work=$out/work-linux
+    kernel_and_initramfs 686 "$work"
+    cp "$work/vmlinuz" "$work/initramfs.gz" "$work/root/bin/gbench" "$out/"
+    md5sum "$work/data8.bin" | cut -d' ' -f1 >"$out/data8.md5"
+    sysdisk "$out/linux.img" 64 "$linux_configuration" "$out/vmlinuz=vmlinuz" "$out/initramfs.gz=initrd.gz" "$work/data8.bin=data8.bin"
+    mkdir -p "$work/iso/isolinux"
     cp /usr/lib/ISOLINUX/isolinux.bin /usr/lib/syslinux/modules/bios/ldlinux.c32 "$work/iso/isolinux/"
     cp "$out/vmlinuz" "$work/iso/vmlinuz"
     cp "$out/initramfs.gz" "$work/iso/initrd.gz"
-    sed 's#KERNEL vmlinuz#KERNEL /vmlinuz#; s#INITRD initrd#INITRD /initrd#; s/disk=sda/disk=sr0/' <<<"$configuration" >"$work/iso/isolinux/isolinux.cfg"
+    sed 's#KERNEL vmlinuz#KERNEL /vmlinuz#; s#INITRD initrd#INITRD /initrd#; s/disk=sda/disk=sr0/' <<<"$linux_configuration" >"$work/iso/isolinux/isolinux.cfg"
     xorriso -as mkisofs -quiet -o "$out/linux.iso" -b isolinux/isolinux.bin -c isolinux/boot.cat -no-emul-boot \
         -boot-load-size 4 -boot-info-table -V LINUXISO "$work/iso" 2>/dev/null
     qemu-img convert -f raw -O vpc -o subformat=dynamic "$out/linux.img" "$out/linux-dynamic.vhd"
     qemu-img convert -f raw -O vpc -o subformat=fixed,force_size=on "$out/linux.img" "$out/linux-fixed.vhd"
+    rm -rf "$work"
+}
+linux-pae() { # the same disk with the 686-pae kernel
+    current "$out/linux-pae.img" "$here"/linux/* && return
+    local work=$out/work-linux-pae
+    kernel_and_initramfs 686-pae "$work"
+    sysdisk "$out/linux-pae.img" 64 "$linux_configuration" "$work/vmlinuz=vmlinuz" "$work/initramfs.gz=initrd.gz" "$work/data8.bin=data8.bin"
     rm -rf "$work"
 }
 memtest() {
@@ -183,16 +195,21 @@ grub() {
     cp "$out"/x/grub-rescue-pc/usr/lib/grub-rescue/grub-rescue-{floppy.img,cdrom.iso,usb.img} "$out/"
     truncate -s 1474560 "$out/grub-rescue-floppy.img"
 }
-invaders() {
-    current "$out/invaders.img" && return
-    unpack grub-invaders
-    sysdisk "$out/invaders.img" 32 'PROMPT 0
-TIMEOUT 1
-DEFAULT invaders
-LABEL invaders
- KERNEL mboot.c32
- APPEND invaders.exec' "$out/x/grub-invaders/boot/invaders.exec=invaders.exec" \
-        /usr/lib/syslinux/modules/bios/mboot.c32=mboot.c32 /usr/lib/syslinux/modules/bios/libcom32.c32=libcom32.c32
+multiboot() { # GRUB's CD, and on it two kernels for its prompt: GRUB Invaders and GNU Mach
+    current "$out/multiboot.iso" && return
+    unpack grub-rescue-pc grub-invaders gnumach-image-1.8-486
+    local mach
+    mach=$(find "$out/x/gnumach-image-1.8-486/boot" -name 'gnumach*.gz')
+    rm -f "$out/multiboot.iso.part"
+    xorriso -indev "$out/x/grub-rescue-pc/usr/lib/grub-rescue/grub-rescue-cdrom.iso" -outdev "$out/multiboot.iso.part" \
+        -boot_image any replay -map "$out/x/grub-invaders/boot/invaders.exec" /invaders -map "$mach" /gnumach 2>/dev/null
+    mv "$out/multiboot.iso.part" "$out/multiboot.iso"
+}
+bochsbios() { # another system BIOS and another VGA BIOS than SeaBIOS'
+    current "$out/bochs-vgabios.bin" && return
+    unpack bochsbios vgabios
+    cp "$out/x/bochsbios/usr/share/bochs/BIOS-bochs-latest" "$out/bochs-bios.bin"
+    cp "$out/x/vgabios/usr/share/vgabios/vgabios.bin" "$out/bochs-vgabios.bin"
 }
 ipxe() {
     current "$out/ipxe.iso" && return
@@ -201,18 +218,21 @@ ipxe() {
 }
 installer() {
     current "$out/installer.img" && return
-    unpack debian-installer-12-netboot-i386
+    unpack debian-installer-12-netboot-i386 unifont
+    cp "$out/x/unifont/usr/share/unifont/unifont.hex" "$out/" # its text on a frame buffer is in this font
     local images=$out/x/debian-installer-12-netboot-i386/usr/lib/debian-installer/images/12/i386
     cp "$images/text/debian-installer/i386/linux" "$out/di-linux"
     cp "$images/text/debian-installer/i386/initrd.gz" "$out/di-text-initrd.gz"
     cp "$images/gtk/debian-installer/i386/initrd.gz" "$out/di-gtk-initrd.gz"
-    sysdisk "$out/installer.img" 96 'PROMPT 0
+    local configuration='PROMPT 0
 TIMEOUT 1
 DEFAULT installer
 LABEL installer
  KERNEL linux
  INITRD initrd.gz
- APPEND vga=788 priority=low' "$out/di-linux=linux" "$out/di-text-initrd.gz=initrd.gz"
+ APPEND nomodeset'
+    sysdisk "$out/installer-gtk.img" 96 "$configuration vga=788" "$out/di-linux=linux" "$out/di-gtk-initrd.gz=initrd.gz"
+    sysdisk "$out/installer.img" 96 "$configuration" "$out/di-linux=linux" "$out/di-text-initrd.gz=initrd.gz"
 }
 cpubench() {
     current "$out/cpubench-hd.img" "$here"/cpu_bench/* || sh "$here/cpu_bench/mkimg.sh" "$out"

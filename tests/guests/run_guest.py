@@ -16,7 +16,9 @@ import struct
 import subprocess
 import sys
 import time
-import zlib
+
+from guest_screen import Failure, check_picture
+from step_by_step import run_steps
 
 SECTOR = 512
 DIFFERENCING = 4  # the type in a VHD's footer
@@ -24,12 +26,8 @@ UNALLOCATED = 0xFFFFFFFF
 SKIPPED = 77
 KNOWN_KEYS = {"description", "extends", "cases", "labels", "cost", "disk", "memory", "arguments", "keys", "time_limit", "exit",
               "serial", "screen", "forbidden", "stderr", "stderr_lines", "seconds", "cpu_seconds", "rss_mib",
-              "interrupt_after", "idle", "picture", "after", "as_nobody", "registered"}
+              "interrupt_after", "idle", "picture", "after", "as_nobody", "registered", "steps"}
 SETTLING_SECONDS = 2
-
-
-class Failure(Exception):
-    """The run or its traces differ from the description."""
 
 
 class NotBuilt(Exception):
@@ -248,63 +246,6 @@ def check_disk(check, path, pristine, parents, guests, work):
         raise SystemExit(f"unknown check '{kind}'")
 
 
-# --- pictures ---------------------------------------------------------------------------------------------------------
-
-def read_png(path):
-    """Width, height and the pixels of an 8-bit RGB or RGBA picture, without its filters."""
-    data = path.read_bytes()
-    if data[:8] != b"\x89PNG\r\n\x1a\n":
-        raise Failure("the screenshot is no PNG file")
-    position, compressed, header = 8, b"", None
-    while position < len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        body = data[position + 8:position + 8 + length]
-        if kind == b"IHDR":
-            header = struct.unpack(">IIBBBBB", body)
-        elif kind == b"IDAT":
-            compressed += body
-        position += 12 + length
-    width, height, depth, colour = header[:4]
-    if depth != 8 or colour not in (2, 6) or header[6] != 0:
-        raise Failure("the screenshot is not a plain 8-bit RGB or RGBA picture")
-    step = 3 if colour == 2 else 4
-    lines, pixels, above = zlib.decompress(compressed), bytearray(), bytes(width * step)
-    for row in range(height):
-        start = row * (width * step + 1)
-        method, line = lines[start], bytearray(lines[start + 1:start + 1 + width * step])
-        for i in range(len(line)):
-            left = line[i - step] if i >= step else 0
-            corner = above[i - step] if i >= step else 0
-            if method == 1:
-                guess = left
-            elif method == 2:
-                guess = above[i]
-            elif method == 3:
-                guess = (left + above[i]) // 2
-            elif method == 4:
-                guess = min((left, above[i], corner), key=lambda value: abs(left + above[i] - corner - value))
-            else:
-                guess = 0
-            line[i] = (line[i] + guess) & 0xFF
-        above = bytes(line)
-        pixels += b"".join(above[i:i + 3] for i in range(0, len(above), step))
-    return width, height, bytes(pixels)
-
-
-def check_picture(expected, path):
-    if not path.exists():
-        raise Failure("no screenshot was written")
-    width, height, pixels = read_png(path)
-    if "size" in expected and [width, height] != expected["size"]:
-        raise Failure(f"the screenshot has {width} x {height} pixels instead of {expected['size']}")
-    colours = len({pixels[i:i + 3] for i in range(0, len(pixels), 3)})
-    if colours < expected.get("colours_at_least", 1):
-        raise Failure(f"the screenshot shows {colours} colours only")
-    digest = hashlib.sha256(pixels).hexdigest()
-    if "sha256" in expected and digest != expected["sha256"]:
-        raise Failure(f"the screenshot's pixels have the SHA-256 {digest} instead of {expected['sha256']}")
-
-
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 def check_text(where, text, patterns):
@@ -364,7 +305,7 @@ class IdleWatch:
             raise Failure(f"that is more than {100 * self.wanted['at_most']:.1f} %")
 
 
-def run_vpc(run, vpc, path, work):
+def run_vpc(run, vpc, guests, path, work):
     """Runs vpc to its end. Returns exit status, wall seconds, resource usage, serial text, stdout and stderr."""
     command = [str(vpc), "run", "--headless"]
     environment = dict(os.environ, XDG_DATA_HOME=str(work))
@@ -377,6 +318,8 @@ def run_vpc(run, vpc, path, work):
         machine += ["--" + run["disk"].get("drive", "hda"), str(path)]
     if "memory" in run:
         machine += ["--memory", str(run["memory"])]
+    if "steps" in run:
+        return run_steps(run, vpc, guests, machine, work)
     if run.get("registered"):
         create = [str(vpc), "create", "guest", *machine]
         print("$", " ".join(create), flush=True)
@@ -467,7 +410,7 @@ def run_case(run, vpc, guests, work):
         subprocess.run(["cp", "--reflink=auto", "--sparse=always", path, pristine], check=True)
     result = None
     try:
-        result = run_vpc(run, vpc, path, work)
+        result = run_vpc(run, vpc, guests, path, work)
         check_run(run, result, path, pristine, parents, guests, work)
     except Failure as failure:
         print(f"FAILED: {run.get('description', '')}: {failure}")

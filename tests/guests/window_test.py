@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 
-from run_guest import Failure, SKIPPED, read_png
+from guest_screen import Failure, read_png
+from run_guest import SKIPPED
 
 SCREEN = (1600, 1200)
 TOOLS = ["Xvfb", "openbox", "xdotool", "xwininfo"]
