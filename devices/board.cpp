@@ -339,6 +339,9 @@ void Board::reset() {
     }
     cpu_->reset();
     cpu_->set_a20(a20_sources_ != 0);
+    if (configuration_.was_reset) {
+        configuration_.was_reset();
+    }
 }
 
 // The wires come before the chips: each chip drives its own again after loading, and where several share an input, the

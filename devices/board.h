@@ -68,6 +68,8 @@ struct BoardConfiguration {
     std::function<void(std::uint8_t)> debug_log;
     /// Seconds since 1970 when the clock chip is switched on.
     std::function<std::int64_t()> unix_time;
+    /// Called behind every reset, by whomever, on the thread that resets; must not block.
+    std::function<void()> was_reset;
 };
 
 /// Virtual PC's PC: all chips, wired. Built on any thread; `run` makes its caller the machine's thread. Between

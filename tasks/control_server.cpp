@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "tasks/runtime_folder.h"
+#include "tasks/untrusted_json.h"
 
 namespace vpc::tasks {
 namespace {
@@ -153,16 +154,11 @@ bool ControlServer::respond(const Client& client, std::string_view line) {
 }
 
 json ControlServer::response_to(std::string_view line) {
-    // The parser descends for every bracket: nobody needs more than a few.
-    int depth = 0;
-    const auto callback = [&depth](int level, json::parse_event_t, json&) {
-        depth = std::max(depth, level);
-        return level <= 8;
-    };
-    const json request = json::parse(line, callback, false);
-    if (request.is_discarded() || depth > 8) {
+    const auto parsed = parse_untrusted_json(line);
+    if (!parsed) {
         return error_response(nullptr, -32700, "the message is no JSON");
     }
+    const json& request = *parsed;
     const bool whole = request.is_object() && request.value("jsonrpc", json()) == "2.0" && request.contains("id") &&
                        (request["id"].is_number_integer() || request["id"].is_string()) &&
                        request.value("method", json()).is_string() &&

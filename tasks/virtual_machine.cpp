@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <system_error>
+#include <utility>
 
 #include "disk/block_device.h"
 #include "tasks/start_task.h"
@@ -60,6 +61,10 @@ VirtualMachine::VirtualMachine(MachineSettings settings, Worker& worker, TaskCol
 }
 
 VirtualMachine::~VirtualMachine() {
+    end_guest(GuestSession::Event::Gone);
+    if (guest_) {
+        guest_->stop_heart();  // which posts to the machine
+    }
     machine_.reset();  // its last event needs the rest of this object
 }
 
@@ -259,6 +264,7 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
     configuration.boot_order = settings_.boot_order;
     configuration.serial = settings_.serial;
     configuration.unix_time = settings_.unix_time;
+    std::shared_ptr<GuestSession> guest = connect_guest(configuration);
     DiskGenerations generations;
     for (std::size_t i = 0; i < settings_.disks.size(); ++i) {
         const std::filesystem::path& file = settings_.disks[i];
@@ -296,6 +302,7 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
     if (!board) {
         return {HResult::VM_E_OUT_OF_RESOURCE, VMTaskResult::UnexpectedError, board.error()};
     }
+    connect_guest(**board, guest);
     control.progress(kOpening + kMaking, total);
     if (saved) {
         change_to(VMVMState::Restoring);
@@ -321,6 +328,7 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
         failure_.clear();
         ended_while_taken_ = false;
         media_ = std::move(media);
+        guest_.swap(guest);
         old = std::move(machine_);
         machine_ = std::move(machine);
     }
@@ -335,24 +343,32 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
 // ---- stopping ------------------------------------------------------------------------------------------------------
 
 void VirtualMachine::tear_down() {
+    end_guest(GuestSession::Event::Gone);
+    std::shared_ptr<GuestSession> guest;
     std::unique_ptr<MachineThread> machine;
     {
         const std::scoped_lock guard(mutex_);
+        guest = std::move(guest_);
         machine = std::move(machine_);
+    }
+    machine.reset();
+    if (guest) {
+        guest->stop_heart();
     }
 }
 
 void VirtualMachine::ended(const std::string& failure) {
+    bool taken = false;
     {
         const std::scoped_lock guard(mutex_);
         failure_ = failure;
-        if (taken_) {
-            ended_while_taken_ = true;  // whoever has the machine finds out
-            return;
-        }
-        taken_ = true;
+        taken = std::exchange(taken_, true);
+        ended_while_taken_ = taken;  // whoever has the machine finds out
     }
-    leave_ended();
+    if (!taken) {
+        leave_ended();
+    }
+    end_guest(failure.empty() ? GuestSession::Event::PoweredOff : GuestSession::Event::Gone);
 }
 
 HResult VirtualMachine::TurnOff(std::shared_ptr<IVMTask>& task) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "core/cpu_model.h"
+#include "tasks/guest_os.h"
 #include "tasks/machine_thread.h"
 #include "tasks/removable_media.h"
 #include "tasks/saved_state.h"
@@ -49,9 +51,11 @@ struct MachineSettings {
     std::array<std::filesystem::path, 2> floppies;  ///< in A and B; their sizes decide what drives there are
     std::string boot_order = "acd";
     std::filesystem::path saved_state;  ///< the `.vsv`
-    /// As in BoardConfiguration: called on the machine's thread.
+    /// As in BoardConfiguration: called on the machine's thread. COM2 without one is the guest agent's; see GuestOS.
     std::array<std::function<void(std::uint8_t)>, 2> serial;
     std::function<std::int64_t()> unix_time;
+    bool host_time_sync = true;  ///< the agent sets the guest's clock when it is off
+    std::chrono::milliseconds heart_beat = GuestSession::kHeartBeat;
     Language language = Language::English;
 };
 
@@ -109,6 +113,7 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     /// Called for every change, one after the other, on whichever thread changed it; must not block or call methods
     /// that change the state. At most one listener, set before the first start.
     void OnStateChange(std::function<void(VMVMState)> listener) { listener_ = std::move(listener); }
+    tasks::GuestOS GuestOS() { return tasks::GuestOS(shared_from_this()); }
     // NOLINTEND(readability-identifier-naming)
 
     /// Runs `work` on the machine's thread; false when there is no running or paused machine.
@@ -126,6 +131,10 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     /// The same without a new medium. VM_E_NO_MEDIA_CAPTURED: there is none. VM_E_MEDIA_UNMOUNT_FAIL: the guest has
     /// locked the tray.
     Outcome eject_medium(RemovableDrive drive);
+    /// The running guest's. VM_E_VM_NOT_RUNNING, VM_E_VM_PAUSED.
+    HResult guest_session(std::shared_ptr<GuestSession>& session) const;
+    /// A task that works with the guest and leaves the machine to everybody.
+    HResult start_guest_task(TaskKind kind, std::shared_ptr<IVMTask>& task, TaskWork work);
     /// Why the machine last ended by itself, if the CPU failed; one line for people.
     std::string failure() const;
 
@@ -152,6 +161,10 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     Outcome turn_off(TaskControl& control);
     Outcome reset(TaskControl& control);
     void tear_down();
+    std::shared_ptr<GuestSession> connect_guest(devices::BoardConfiguration& configuration);
+    /// Connects the other direction.
+    void connect_guest(devices::Board& board, const std::shared_ptr<GuestSession>& session) const;
+    void end_guest(GuestSession::Event how);
     /// The machine ended by itself.
     void ended(const std::string& failure);
 
@@ -166,6 +179,7 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     bool ended_while_taken_ = false;
     std::string failure_;
     std::unique_ptr<MachineThread> machine_;
+    std::shared_ptr<GuestSession> guest_;  // of the running machine
     RemovableMedia media_;
     std::array<std::array<std::uint8_t, 16>, 4> disk_ids_{};  // of the running machine's disks
 };

@@ -229,6 +229,28 @@ TEST_F(ControlCommand, ChangesDisksAndKeepsThemInTheSavedState) {
     EXPECT_EQ(state(), "saved");
 }
 
+// The echoing guest has neither an agent nor a driver for its power button.
+TEST_F(ControlCommand, AGuestWithoutAgentIsToldOf) {
+    EXPECT_EQ(vpc("shutdown a").output, "vpc: a: the machine is not running\n");
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    Ran ran = vpc("shutdown a --time-limit 0.2");
+    EXPECT_EQ(ran.status, 124);
+    EXPECT_EQ(ran.output,
+              "vpc: a: It took too long: no agent answers on COM2, and the guest does not follow its power button\n");
+    for (const char* command : {"restart a", "logoff a"}) {
+        ran = vpc(command);
+        EXPECT_EQ(ran.status, 124) << command;
+        EXPECT_NE(ran.output.find("there is no answer from an agent on COM2"), std::string::npos) << ran.output;
+    }
+    ran = vpc("guest-info a --json");
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_NE(ran.output.find("The guest's agent does not answer"), std::string::npos) << ran.output;
+    EXPECT_EQ(vpc("shutdown a --time-limit 0").status, 2);
+    EXPECT_EQ(vpc("pause a").status, 0);
+    EXPECT_EQ(vpc("shutdown a").output, "vpc: a: The machine is paused\n");
+    EXPECT_EQ(state(), "paused");
+}
+
 TEST_F(ControlCommand, AKilledProcessLeavesNothingInTheWay) {
     ASSERT_EQ(vpc("start a --headless").status, 0);
     const auto tasks = nlohmann::json::parse(vpc("tasks --json").output, nullptr, false);

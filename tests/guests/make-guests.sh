@@ -3,8 +3,8 @@
 #
 #     make-guests.sh OUTDIR [guest...]
 #
-# Guests: linux (disk, VHDs, CD, kernel and initramfs), linux-pae, memtest, grub, multiboot, bochsbios, ipxe, installer,
-# cpubench, tiny. Default: all of them. A guest that is newer than what it is made of is not built again.
+# Guests: linux (disk, VHDs, CD, kernel and initramfs), linux-pae, agent, memtest, grub, multiboot, bochsbios, ipxe,
+# installer, cpubench, tiny. Default: all of them. A guest that is newer than what it is made of is not built again.
 #
 # Needs the host tools that `setup.sh install --guests` installs, and neither root nor any change to the machine's apt:
 # packages come through a private apt configuration below OUTDIR/apt, from the archive the machine itself uses, always
@@ -14,7 +14,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../../third_party/debian/apt.sh"
 suite=bookworm
-known=(linux linux-pae memtest grub multiboot bochsbios ipxe installer cpubench tiny)
+known=(linux linux-pae agent memtest grub multiboot bochsbios ipxe installer cpubench tiny)
 
 if [ $# -eq 0 ] || [ "$1" = --help ]; then
     sed -n '2,13s/^# \{0,1\}//p' "$0"
@@ -173,6 +173,38 @@ linux-pae() { # the same disk with the 686-pae kernel
     local work=$out/work-linux-pae
     kernel_and_initramfs 686-pae "$work"
     sysdisk "$out/linux-pae.img" 64 "$linux_configuration" "$work/vmlinuz=vmlinuz" "$work/initramfs.gz=initrd.gz" "$work/data8.bin=data8.bin"
+    rm -rf "$work"
+}
+agent() { # the kernel and initramfs of linux, and over it what makes a guest with the QEMU guest agent
+    current "$out/agent.img" "$here"/agent/* "$here"/linux/* && return
+    linux
+    local kernel modules work=$out/work-agent package library
+    kernel=$(kernel_package 686)
+    modules=$out/x/$kernel/lib/modules/${kernel#linux-image-}/kernel
+    unpack qemu-guest-agent libc6 libglib2.0-0 libnuma1 libpcre2-8-0 libudev1 liburing2
+    rm -rf "$work"
+    mkdir -p "$work"/root/{bin,sbin,lib/modules,etc/acpi/PWRF}
+    cp "$modules/drivers/input/evdev.ko" "$modules/drivers/acpi/button.ko" "$work/root/lib/modules/"
+    cp "$out/x/qemu-guest-agent/usr/sbin/qemu-ga" "$work/root/sbin/"
+    for library in ld-linux.so.2 libc.so.6 libm.so.6 libglib-2.0.so.0 libgmodule-2.0.so.0 libnuma.so.1 libpcre2-8.so.0 \
+        libudev.so.1 liburing.so.2; do
+        cp -L "$(find "$out"/x/lib*/lib "$out"/x/lib*/usr/lib -name "$library" -print -quit 2>/dev/null)" "$work/root/lib/$library"
+    done
+    gcc -m32 -O2 -w -march=i686 -static -fno-pie -no-pie "$here/agent/session.c" -o "$work/root/bin/session"
+    strip "$work/root/bin/session"
+    install -m755 "$here/agent/init" "$work/root/agent-init"
+    install -m755 "$here/agent/shutdown" "$work/root/sbin/shutdown"
+    install -m755 "$here/agent/power-button" "$work/root/etc/acpi/PWRF/00000080"
+    install -m644 "$here/agent/os-release" "$work/root/etc/os-release"
+    (cd "$work/root" && find . | LC_ALL=C sort | cpio -o -H newc -R 0:0 --quiet) | gzip -9n >"$work/agent.gz"
+    sysdisk "$out/agent.img" 64 'SERIAL 0 115200
+PROMPT 0
+TIMEOUT 1
+DEFAULT linux
+LABEL linux
+ KERNEL vmlinuz
+ INITRD initrd.gz,agent.gz
+ APPEND console=tty0 panic=-1 rdinit=/agent-init' "$out/vmlinuz=vmlinuz" "$out/initramfs.gz=initrd.gz" "$work/agent.gz=agent.gz"
     rm -rf "$work"
 }
 memtest() {

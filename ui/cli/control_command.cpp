@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <memory>
@@ -36,6 +37,7 @@ struct ControlOptions {
     bool headless = false;
     bool json = false;
     bool watch = false;
+    double time_limit = 0;  // seconds; 0: the method's own
     TaskOptions task;
 };
 
@@ -71,11 +73,12 @@ ExitStatus call(const std::string& name, const std::string& method, const json& 
 }
 
 /// A task of the machine's process, from its method to its end.
-tasks::Outcome follow(ControlClient& client, const std::string& method, const disk::Operation& operation) {
+tasks::Outcome follow(ControlClient& client, const std::string& method, const json& parameters,
+                      const disk::Operation& operation) {
     const auto refused = [](const tasks::Refusal& refusal) {
         return tasks::Outcome{refusal.hresult, tasks::VMTaskResult::UnexpectedError, refusal.message};
     };
-    Answer answer = client.call(method);
+    Answer answer = client.call(method, parameters);
     if (!answer) {
         return refused(answer.error());
     }
@@ -101,6 +104,10 @@ tasks::Outcome follow(ControlClient& client, const std::string& method, const di
 }
 
 ExitStatus run_remote(const ControlOptions& options, const std::string& method, tasks::TaskKind kind) {
+    json parameters = json::object();
+    if (options.time_limit > 0) {
+        parameters["time_limit"] = options.time_limit;
+    }
     const auto client = reach(options.name);
     if (!client) {
         return fail(client.error());
@@ -109,7 +116,7 @@ ExitStatus run_remote(const ControlOptions& options, const std::string& method, 
                       [&](const disk::Operation& operation) {
                           tasks::Outcome outcome;
                           try {
-                              outcome = follow(**client, method, operation);
+                              outcome = follow(**client, method, parameters, operation);
                           } catch (const std::exception&) {  // an answer of the wrong shape
                               outcome = {tasks::HResult::E_UNEXPECTED, tasks::VMTaskResult::UnexpectedError,
                                          "the machine's process answers nonsense"};
@@ -133,6 +140,33 @@ ExitStatus end_remote(const ControlOptions& options, const std::string& method, 
         std::this_thread::sleep_for(kEndLook);
     }
     return status;
+}
+
+// ---- the guest -----------------------------------------------------------------------------------------------------
+
+ExitStatus guest_info(const ControlOptions& options) {
+    const auto client = reach(options.name);
+    if (!client) {
+        return fail(client.error());
+    }
+    const Answer answer = (*client)->call("guest_info");
+    if (!answer) {
+        return fail(fmt::format("{}: {}", options.name, answer.error().message));
+    }
+    if (options.json) {
+        print_text(stdout, answer->dump(2, ' ', false, json::error_handler_t::replace) + "\n");
+        return kDone;
+    }
+    for (const auto& [key, value] : answer->items()) {
+        std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+        // What the guest says goes to a terminal.
+        std::replace_if(
+            text.begin(), text.end(), [](unsigned char each) { return each < ' ' || each == 0x7F; }, ' ');
+        if (!text.empty()) {
+            print_text(stdout, fmt::format("{:<16} {}\n", key, text));
+        }
+    }
+    return kDone;
 }
 
 // ---- tasks of all machines -----------------------------------------------------------------------------------------
@@ -267,6 +301,38 @@ void declare_task(CLI::App& app, Action& action, const char* name, const char* h
     add_task_options(*declare_for_machine(app, action, name, help, command, options), options->task);
 }
 
+void declare_guest_task(CLI::App& app, Action& action, const char* name, const char* help, Command command,
+                        const char* footer) {
+    const auto options = std::make_shared<ControlOptions>();
+    CLI::App* declared = declare_for_machine(app, action, name, help, command, options);
+    add_task_options(*declared, options->task);
+    declared->add_option("--time-limit", options->time_limit, "how long the guest may take; then the status is 124")
+        ->type_name("SECONDS")
+        ->check(CLI::Range(0.001, 86'400.0));
+    declared->footer(footer);
+}
+
+void declare_guest(CLI::App& app, Action& action) {
+    constexpr const char* kAgent =
+        "The guest needs the QEMU guest agent on COM2: qemu-ga -m isa-serial -p /dev/ttyS1 (or COM2). Without it,\n"
+        "shutdown presses the ACPI power button.";
+    declare_guest_task(
+        app, action, "shutdown", "let a started machine's guest shut down",
+        [](const ControlOptions& options) { return end_remote(options, "shutdown", tasks::TaskKind::Shutdown); },
+        kAgent);
+    declare_guest_task(
+        app, action, "restart", "let a started machine's guest restart",
+        [](const ControlOptions& options) { return run_remote(options, "restart", tasks::TaskKind::Restart); }, kAgent);
+    declare_guest_task(
+        app, action, "logoff", "log off the users of a started machine's guest",
+        [](const ControlOptions& options) { return run_remote(options, "logoff", tasks::TaskKind::Logoff); }, kAgent);
+    const auto options = std::make_shared<ControlOptions>();
+    CLI::App* command = declare_for_machine(
+        app, action, "guest-info", "show what the agent in a started machine's guest tells", guest_info, options);
+    command->add_flag("--json", options->json, "as a JSON object");
+    command->footer(kAgent);
+}
+
 ExitStatus insert(const ControlOptions& options) {
     std::error_code ignored;
     return call(options.name, "insert",
@@ -338,6 +404,7 @@ void add_control_commands(CLI::App& app, Action& action) {
             ->required();
     }
     declare_drives(app, action);
+    declare_guest(app, action);
     {
         const auto options = std::make_shared<ControlOptions>();
         CLI::App* command =

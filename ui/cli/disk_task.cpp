@@ -152,7 +152,14 @@ ExitStatus watch_task(const std::string& description, const TaskOptions& options
         return kDone;
     }
     print_text(stderr, fmt::format("vpc: {}\n", outcome.detail));
-    return outcome.result == tasks::VMTaskResult::Cancelled ? kInterrupted : kFailed;
+    switch (outcome.result) {
+        case tasks::VMTaskResult::Cancelled:
+            return kInterrupted;
+        case tasks::VMTaskResult::TimeOutError:
+            return kTimeLimit;
+        default:
+            return kFailed;
+    }
 }
 
 ExitStatus run_task(const std::string& description, const TaskOptions& options,

@@ -27,7 +27,7 @@ void add_task_options(CLI::App& app, TaskOptions& options);
 /// them with "complete":true and how it ended in Virtual PC's numbers (VMTaskResult and HRESULT). Percent is work done
 /// of work to do; 100 only after success.
 /// SIGINT, SIGTERM and SIGHUP, unless they are ignored, stop the operation through its stop token: kInterrupted. A
-/// second one ends the process at once. A failure is printed on stderr: kFailed.
+/// second one ends the process at once. A failure is printed on stderr: kFailed; kTimeLimit for a TimeOutError.
 ExitStatus run_task(const std::string& description, const TaskOptions& options,
                     const std::function<disk::Status(const disk::Operation&)>& work);
 

@@ -86,6 +86,13 @@ tl::unexpected<tasks::Refusal> refused(HResult error) {
         tasks::Refusal{.message = std::string(tasks::hresult_text(error, tasks::Language::English)), .hresult = error});
 }
 
+tl::unexpected<tasks::Refusal> refused(const tasks::Outcome& outcome) {
+    return tl::unexpected(
+        tasks::Refusal{.message = fmt::format("{}{}{}", tasks::hresult_text(outcome.error, tasks::Language::English),
+                                              outcome.detail.empty() ? "" : ": ", outcome.detail),
+                       .hresult = outcome.error});
+}
+
 /// Types a script's keys at the script's own pace, in the guest's time.
 class Typist {
   public:
@@ -130,6 +137,8 @@ class Host {
     Answer answer(const std::string& method, const json& parameters);
     using TaskMethod = HResult (tasks::VirtualMachine::*)(std::shared_ptr<tasks::IVMTask>&);
     Answer begin(TaskMethod method);
+    Answer begin_in_guest(const std::string& method, const json& parameters);
+    Answer guest_info();
     Answer simple(HResult result) const;
     Answer type(const json& parameters);
     Answer screenshot(const json& parameters);
@@ -290,6 +299,12 @@ Answer Host::answer(const std::string& method, const json& parameters) {
     if (method == "reset") {
         return begin(&tasks::VirtualMachine::Reset);
     }
+    if (method == "shutdown" || method == "restart" || method == "logoff") {
+        return begin_in_guest(method, parameters);
+    }
+    if (method == "guest_info") {
+        return guest_info();
+    }
     if (method == "tasks") {
         json list = json::array();
         for (const auto& task : pc_.Tasks().snapshot()) {
@@ -320,6 +335,45 @@ Answer Host::begin(TaskMethod method) {
     std::shared_ptr<tasks::IVMTask> task;
     const HResult error = (vm_.get()->*method)(task);
     return error == HResult::S_OK ? Answer(json{{"task", task->ID()}}) : refused(error);
+}
+
+Answer Host::begin_in_guest(const std::string& method, const json& parameters) {
+    constexpr double kLongest = 86'400;  // seconds: a day
+    tasks::GuestOS guest = vm_->GuestOS();
+    std::chrono::milliseconds limit =
+        method == "logoff" ? tasks::GuestOS::kLogoffLimit : tasks::GuestOS::kShutdownLimit;
+    if (parameters.contains("time_limit")) {
+        const json& seconds = parameters["time_limit"];
+        if (!seconds.is_number() || seconds < 0.0 || seconds > kLongest) {
+            return tasks::bad_parameters("'time_limit' has to be seconds, at most a day");
+        }
+        limit = std::chrono::milliseconds(static_cast<std::int64_t>(seconds.get<double>() * 1000));
+    }
+    std::shared_ptr<tasks::IVMTask> task;
+    const HResult error = method == "shutdown"  ? guest.Shutdown(false, task, limit)
+                          : method == "restart" ? guest.Restart(false, task, limit)
+                                                : guest.Logoff(task, limit);
+    return error == HResult::S_OK ? Answer(json{{"task", task->ID()}}) : refused(error);
+}
+
+Answer Host::guest_info() {
+    const tasks::GuestOS guest = vm_->GuestOS();
+    tasks::GuestInformation information;
+    if (const tasks::Outcome asked = guest.information(information); asked.error != HResult::S_OK) {
+        return refused(asked);
+    }
+    std::int32_t heart_beat = 0;
+    guest.HeartbeatPercentage(heart_beat);
+    return json{{"agent_version", information.agent_version},
+                {"commands", information.commands},
+                {"computer_name", information.computer_name},
+                {"os_name", information.os_name},
+                {"os_id", information.os_id},
+                {"os_version", information.os_version},
+                {"kernel_release", information.kernel_release},
+                {"users", information.users},
+                {"unix_time", information.unix_time},
+                {"heart_beat", heart_beat}};
 }
 
 Answer Host::with_task(const json& parameters, bool cancel) {
@@ -406,12 +460,8 @@ Answer Host::change_disk(const json& parameters, bool insert) {
     if (outcome.error == HResult::S_OK) {
         return json::object();
     }
-    return tl::unexpected(
-        tasks::Refusal{.message = fmt::format("{}{}{}", tasks::hresult_text(outcome.error, tasks::Language::English),
-                                              outcome.detail.empty() ? "" : ": ", outcome.detail),
-                       .hresult = outcome.error});
+    return refused(outcome);
 }
-
 }  // namespace
 
 void host_machine(const tasks::RegisteredMachine& machine, const RunOptions& options, const StartWatcher& watcher) {

@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""A guest with Debian's QEMU guest agent, run by `vpc start` and spoken to by vpc's commands.
+
+Exit status: 0 all well, 1 something differs, 77 agent.img was not built (a failure instead when VPC_GUESTS_REQUIRED is
+set)."""
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+from run_guest import SKIPPED, add_kernel_options
+
+BOOT_SECONDS = 120
+SECONDS = 60
+CLOCK_ERROR = 60  # seconds that the guest's clock may be off when it was set
+
+
+class Failure(Exception):
+    """Something differs."""
+
+
+class Machine:
+    """One registered machine in a folder of its own."""
+
+    def __init__(self, vpc, image, folder, kernel_options=""):
+        self.vpc, self.folder = vpc, folder
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "run").mkdir(parents=True)
+        shutil.copyfile(image, folder / "disk.img")
+        if kernel_options:
+            add_kernel_options(folder / "disk.img", kernel_options)
+        self.environment = dict(os.environ, XDG_DATA_HOME=str(folder / "data"), XDG_RUNTIME_DIR=str(folder / "run"))
+        self.run("create", "guest", "--memory", "128", "--boot", "c", "--hda", "disk.img", "--serial", "file:com1")
+        self.run("start", "guest", "--headless")
+
+    def command(self, *arguments):
+        return subprocess.run([self.vpc, *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True,
+                              timeout=300)
+
+    def run(self, *arguments):
+        ran = self.command(*arguments)
+        if ran.returncode != 0:
+            raise Failure(f"vpc {' '.join(arguments)}: status {ran.returncode}: {ran.stderr.strip()}")
+        return ran.stdout
+
+    def log(self):
+        return (self.folder / "com1").read_text(errors="replace")
+
+    def wait_for(self, what, condition, seconds):
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                raise Failure(f"{what}: not within {seconds} seconds; COM1: {self.log()[-1000:]}")
+            time.sleep(0.2)
+
+    def wait_for_boots(self, count):
+        self.wait_for(f"boot {count}", lambda: self.log().count("GUEST-AGENT: ready") == count, BOOT_SECONDS)
+
+    def info(self):
+        return json.loads(self.run("guest-info", "guest", "--json"))
+
+    def state(self):
+        return json.loads(self.run("show", "guest", "--json"))["state"]
+
+
+def expect(what, value, wanted):
+    if value != wanted:
+        raise Failure(f"{what}: {value!r} instead of {wanted!r}")
+    print(f"ok: {what}", flush=True)
+
+
+def with_agent(machine):
+    machine.wait_for_boots(1)
+    info = machine.info()
+    print(json.dumps(info))
+    expect("name", info["computer_name"], "agents-den")
+    expect("system", (info["os_id"], info["os_name"], info["os_version"]), ("vpc-guest", "VPC guest with an agent", "1"))
+    expect("kernel", info["kernel_release"].startswith("6.1."), True)
+    expect("version", info["agent_version"].startswith("7."), True)
+    expect("users", sorted(info["users"]), ["ann", "bob"])
+    expect("heart beat", info["heart_beat"], 100)
+    # The guest says that it is 2001.
+    machine.wait_for("the clock is set", lambda: abs(machine.info()["unix_time"] - time.time()) < CLOCK_ERROR, SECONDS)
+
+    machine.run("logoff", "guest")
+    expect("users after logoff", machine.info()["users"], [])
+    again = machine.command("logoff", "guest")
+    expect("a second logoff", (again.returncode, again.stderr),
+           (1, "vpc: guest: Nobody is logged on in the guest\n"))
+
+    machine.run("save", "guest")
+    machine.run("start", "guest", "--headless")
+    expect("the agent after a saved state", machine.info()["computer_name"], "agents-den")
+
+    machine.run("restart", "guest")
+    expect("asked to restart", "GUEST-SHUTDOWN: -h -r +0" in machine.log(), True)
+    machine.wait_for_boots(2)
+    expect("users after restart", sorted(machine.info()["users"]), ["ann", "bob"])
+
+    progress = [json.loads(line) for line in machine.run("shutdown", "guest", "--progress", "json").splitlines()]
+    expect("progress ends", (progress[-1]["percent"], progress[-1]["error"]), (100, "0x00000000"))
+    expect("asked to shut down", "GUEST-SHUTDOWN: -h -P +0" in machine.log(), True)
+    expect("state", machine.state(), "turned_off")
+    expect("button", "GUEST-BUTTON: pressed" in machine.log(), False)
+
+
+def without_agent(machine):
+    machine.wait_for_boots(1)
+    ran = machine.command("guest-info", "guest")
+    expect("no agent", ran.returncode, 1)
+    machine.run("shutdown", "guest")
+    expect("button", "GUEST-BUTTON: pressed" in machine.log(), True)
+    expect("state", machine.state(), "turned_off")
+
+
+def with_nothing(machine):
+    machine.wait_for_boots(1)
+    ran = machine.command("shutdown", "guest", "--time-limit", "5")
+    expect("status at the time limit", ran.returncode, 124)
+    expect("state", machine.state(), "running")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vpc", required=True, type=lambda path: str(pathlib.Path(path).resolve()))
+    parser.add_argument("--guests", required=True, type=pathlib.Path)
+    parser.add_argument("--work", required=True, type=pathlib.Path)
+    options = parser.parse_args()
+    image = options.guests / "agent.img"
+    if not image.exists():
+        print(f"{image} is not there; tests/guests/make-guests.sh makes it")
+        return 1 if os.environ.get("VPC_GUESTS_REQUIRED") else SKIPPED
+    status = 0
+    for name, words, test in (("agent", "", with_agent), ("button", "noagent", without_agent),
+                              ("nothing", "noagent nobutton", with_nothing)):
+        machine = None
+        try:
+            machine = Machine(options.vpc, image, options.work.resolve() / name, words)
+            test(machine)
+        except (Failure, subprocess.SubprocessError, OSError, ValueError, KeyError) as problem:
+            print(f"FAILED {name}: {problem}")
+            status = 1
+        finally:
+            if machine:
+                machine.command("turnoff", "guest")
+    return status
+
+
+sys.exit(main())
