@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "tests/devices/ide_bench.h"
 
@@ -190,12 +191,11 @@ TEST_F(AtapiCdromTest, ReadsThroughTheBusMaster) {
     bench.out(IdeBench::kBusMaster + 8, 9);
     EXPECT_EQ(reg(2) & 7, 3);
     EXPECT_EQ(reg(7), 0x50);
-    Bytes first(0x10000 - 2048);
-    bench.memory.read(kBuffer, first);
-    Bytes second(9 * 2048);
-    bench.memory.read(kBuffer + 0x10000, second);
-    first.insert(first.end(), second.begin(), second.end());
-    EXPECT_EQ(first, sectors(10, 40));
+    constexpr std::size_t kFirst = 0x10000 - 2048;
+    Bytes moved(kFirst + std::size_t{9} * 2048);
+    bench.memory.read(kBuffer, std::span(moved).first(kFirst));
+    bench.memory.read(kBuffer + 0x10000, std::span(moved).subspan(kFirst));
+    EXPECT_EQ(moved, sectors(10, 40));
 }
 
 TEST_F(AtapiCdromTest, ReadCdDeliversUserDataOnly) {
