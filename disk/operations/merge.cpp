@@ -11,6 +11,7 @@
 
 #include "disk/chain.h"
 #include "disk/operations/children.h"
+#include "disk/operations/enlarge_parent.h"
 #include "disk/posix_file.h"
 #include "disk/vhd/dynamic_disk.h"
 
@@ -46,16 +47,29 @@ class BorrowedDevice final : public BlockDevice {
     BlockDevice& device_;
 };
 
-/// Calls `use(sector, count)` for the runs of the disk that lie in the first `depth` images: at most 2 MiB each.
+/// BlockDevice::extent(), and nothing beyond the device's end.
+Result<Extent> extent_of(BlockDevice& device, std::uint64_t sector, std::uint64_t limit) {
+    return sector < device.sectors() ? device.extent(sector, std::min(limit, device.sectors() - sector))
+                                     : Result<Extent>(Extent{.sectors = limit});
+}
+
+/// Calls `use(sector, count)` for the runs of the disk that lie in the first `depth` images and are to be written to
+/// `target`: at most 2 MiB each.
 template <typename Use>
-Status for_runs(BlockDevice& child, unsigned depth, Use use) {
+Status for_runs(BlockDevice& child, unsigned depth, BlockDevice& target, Use use) {
     for (std::uint64_t sector = 0; sector < child.sectors();) {
-        const auto run = child.extent(sector, child.sectors() - sector);
+        auto run = child.extent(sector, child.sectors() - sector);
+        bool needed = run && run->depth < depth;
+        if (needed && !run->data) {
+            // Beyond the end of one of the parents: zeros, which only hide what the target may hold there.
+            run = extent_of(target, sector, run->sectors);
+            needed = run && run->data;
+        }
         if (!run) {
             return tl::unexpected<Error>(run.error());
         }
         std::uint64_t count = run->sectors;
-        if (run->depth < depth) {
+        if (needed) {
             count = std::min(count, kPieceSectors);
             if (auto status = use(sector, count); !status) {
                 return status;
@@ -74,9 +88,9 @@ Result<std::uint64_t> growth(BlockDevice& child, unsigned depth, BlockDevice& pa
     }
     std::uint64_t bytes = 0;
     std::uint64_t counted_to = 0;
-    auto status = for_runs(child, depth, [&](std::uint64_t sector, std::uint64_t count) -> Status {
+    auto status = for_runs(child, depth, parent, [&](std::uint64_t sector, std::uint64_t count) -> Status {
         for (const std::uint64_t end = sector + count; sector < end;) {
-            const auto run = parent.extent(sector, end - sector);
+            const auto run = extent_of(parent, sector, end - sector);
             if (!run) {
                 return tl::unexpected<Error>(run.error());
             }
@@ -111,10 +125,6 @@ Result<std::vector<ChainLink>> links_to_merge(const std::filesystem::path& child
     }
     if (!options.all) {
         links->resize(2);
-    }
-    if (links->front().size > links->back().size) {
-        return fail(ErrorCode::Unsupported, quoted(child) + " is larger than " + quoted(links->back().path) +
-                                                "; enlarge that first, or merge to a new image");
     }
     return links;
 }
@@ -161,6 +171,33 @@ Status refuse_too_little_room(BlockDevice& child, unsigned depth, BlockDevice& p
     return {};
 }
 
+/// How many images of the chain are merged.
+unsigned depth_of(const std::vector<ChainLink>& links) {
+    return static_cast<unsigned>(links.size() - 1);
+}
+
+/// A chain that is merged, locked against everybody.
+struct OpenedChain {
+    std::unique_ptr<BlockDevice> parent;
+    std::unique_ptr<BlockDevice> child;  ///< over `parent`
+};
+
+Result<OpenedChain> open_all(const std::vector<ChainLink>& links, const MergeOptions& options) {
+    const std::filesystem::path& path = links.back().path;
+    auto parent = open_image(path, {.mode = OpenMode::ReadWrite, .parent_folders = options.parent_folders});
+    if (!parent) {
+        return tl::unexpected<Error>(parent.error());
+    }
+    auto child = open_over(links, **parent);
+    if (!child) {
+        return tl::unexpected<Error>(child.error());
+    }
+    if (auto status = refuse_too_little_room(**child, depth_of(links), **parent, path); !status) {
+        return tl::unexpected<Error>(status.error());
+    }
+    return OpenedChain{std::move(*parent), std::move(*child)};
+}
+
 /// From the leaf on, so that what is left after a crash in between still has its parents.
 Status remove_children(const std::vector<ChainLink>& links) {
     for (std::size_t i = 0; i + 1 < links.size(); ++i) {
@@ -175,7 +212,7 @@ Status remove_children(const std::vector<ChainLink>& links) {
 
 Status merge_sectors(BlockDevice& child, unsigned depth, BlockDevice& parent, WorkMeter& meter) {
     std::uint64_t sectors = 0;
-    auto status = for_runs(child, depth, [&](std::uint64_t, std::uint64_t count) {
+    auto status = for_runs(child, depth, parent, [&](std::uint64_t, std::uint64_t count) {
         sectors += count;
         return meter.tick();
     });
@@ -185,7 +222,7 @@ Status merge_sectors(BlockDevice& child, unsigned depth, BlockDevice& parent, Wo
     meter.set_total(2 * sectors * kSectorSize);
     std::vector<std::uint8_t> buffer(kPieceSectors * kSectorSize);
     std::uint64_t waiting = 0;
-    status = for_runs(child, depth, [&](std::uint64_t sector, std::uint64_t count) -> Status {
+    status = for_runs(child, depth, parent, [&](std::uint64_t sector, std::uint64_t count) -> Status {
         const Buffer bytes = Buffer(buffer).first(count * kSectorSize);
         if (auto read = child.read(sector, bytes); !read) {
             return read;
@@ -217,22 +254,21 @@ Status merge(const std::filesystem::path& child, const MergeOptions& options, co
                 return status;
             }
         }
-        const auto depth = static_cast<unsigned>(links->size() - 1);
-        {
-            const std::filesystem::path& path = links->back().path;
-            const auto parent =
-                open_image(path, {.mode = OpenMode::ReadWrite, .parent_folders = options.parent_folders});
-            if (!parent) {
-                return tl::unexpected<Error>(parent.error());
+        if (links->front().size > links->back().size) {
+            // Everything that can be said against the merge is said before the parent changes.
+            if (const auto opened = open_all(*links, options); !opened) {
+                return tl::unexpected<Error>(opened.error());
             }
-            const auto device = open_over(*links, **parent);
-            if (!device) {
-                return tl::unexpected<Error>(device.error());
-            }
-            if (auto status = refuse_too_little_room(**device, depth, **parent, path); !status) {
+            if (auto status = enlarge_parent(*links, options.parent_folders, meter); !status) {
                 return status;
             }
-            if (auto status = merge_sectors(**device, depth, **parent, meter); !status) {
+        }
+        {
+            const auto opened = open_all(*links, options);
+            if (!opened) {
+                return tl::unexpected<Error>(opened.error());
+            }
+            if (auto status = merge_sectors(*opened->child, depth_of(*links), *opened->parent, meter); !status) {
                 return status;
             }
             if (!options.keep_children) {

@@ -28,8 +28,9 @@ struct MergeOptions {
 ///
 /// Refused before anything is written: InUse when one of the images is, when one belongs to a machine in saved state,
 /// or when other images in the folders of the merged ones have one of those as parent; NoSpace when the parent might
-/// need more room than the host has; Unsupported when `child` is no differencing image or is larger than the image it
-/// would be merged into. Children of raw images cannot be told apart and are not looked for.
+/// need more room than the host has; Unsupported when `child` is no differencing image. A parent that is smaller than
+/// the child is enlarged first (disk/operations/enlarge_parent.h), which has errors of its own. Children of raw images
+/// cannot be told apart and are not looked for.
 Status merge(const std::filesystem::path& child, const MergeOptions& options, const Operation& operation);
 
 /// Makes a new image of its own of a chain: convert() under the name that Virtual PC has for it. The chain is only

@@ -156,6 +156,16 @@ TEST_F(ChainCommand, MergeRefusesToRuinOtherChildren) {
     EXPECT_EQ(vpc_disk("compare child.vhd model.raw").output, "the disks are identical\n");
 }
 
+TEST_F(ChainCommand, MergesAChildThatIsLargerThanItsParent) {
+    make_chain();
+    ASSERT_EQ(vpc_disk("resize leaf.vhd 4G").output, "");
+    EXPECT_EQ(vpc_disk("merge leaf.vhd --all").output, "");
+    ASSERT_EQ(in_folder("truncate -s 4G model.raw").status, 0);
+    EXPECT_EQ(vpc_disk("compare base.vhd model.raw").output, "the disks are identical\n");
+    EXPECT_EQ(nlohmann::json::parse(vpc_disk("info base.vhd --json").output)["virtual_size"], std::uint64_t{4} << 30);
+    EXPECT_EQ(vpc_disk("check base.vhd").output, "no problems\n");
+}
+
 TEST_F(ChainCommand, MergesAChainIntoANewImage) {
     make_chain();
     const auto leaf = contents("leaf.vhd");
