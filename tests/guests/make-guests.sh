@@ -14,7 +14,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../../third_party/debian/apt.sh"
 suite=bookworm
-known=(linux linux-pae agent memtest grub multiboot bochsbios ipxe installer cpubench tiny)
+known=(linux linux-pae agent memtest grub multiboot bochsbios ipxe installer cpubench tiny dos)
 
 if [ $# -eq 0 ] || [ "$1" = --help ]; then
     sed -n '2,13s/^# \{0,1\}//p' "$0"
@@ -278,6 +278,17 @@ tiny() { # boot sectors of our own, each the first sector of a 1 MiB disk
         truncate -s 1M "$out/$name.img.part"
         mv "$out/$name.img.part" "$out/$name.img"
     done
+}
+dos() { # a disk and two floppies of our own for a session of real-mode programs
+    local each sources=("$here"/dos/*.asm "$here"/dos/*.inc "$here/tiny/serial.inc")
+    current "$out/dos.img" "${sources[@]}" && return
+    for each in one two; do
+        nasm -f bin -I "$here/dos/" -D "LABEL='DOS-DISK-${each^^}'" "$here/dos/floppy.asm" -o "$out/dos-$each.img"
+        truncate -s 1440K "$out/dos-$each.img"
+    done
+    nasm -f bin -I "$here/dos/" -I "$here/tiny/" "$here/dos/session.asm" -o "$out/dos.img.part"
+    truncate -s 1M "$out/dos.img.part"
+    mv "$out/dos.img.part" "$out/dos.img"
 }
 
 for guest in "${want[@]}"; do

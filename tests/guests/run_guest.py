@@ -26,7 +26,7 @@ UNALLOCATED = 0xFFFFFFFF
 SKIPPED = 77
 KNOWN_KEYS = {"description", "extends", "cases", "labels", "cost", "disk", "memory", "arguments", "keys", "time_limit", "exit",
               "serial", "screen", "forbidden", "stderr", "stderr_lines", "seconds", "cpu_seconds", "rss_mib",
-              "interrupt_after", "idle", "picture", "after", "as_nobody", "registered", "steps"}
+              "interrupt_after", "idle", "picture", "after", "as_nobody", "registered", "steps", "files"}
 SETTLING_SECONDS = 2
 
 
@@ -78,6 +78,16 @@ def add_kernel_options(image, words):
                    env=environment)
 
 
+def copy_of(guests, name, work):
+    """Makes the run's own copy of a guest's file below `work` and returns its path."""
+    source, path = guests / name, work / name
+    if not source.exists():
+        raise NotBuilt(f"{source} is not there; tests/guests/make-guests.sh builds it")
+    subprocess.run(["cp", "--reflink=auto", "--sparse=always", source, path], check=True)
+    path.chmod(0o644)
+    return path
+
+
 def prepare_disk(disk, vpc, guests, work):
     """Makes the run's own image below `work` and returns its path."""
     kind = disk.get("kind", "copy")
@@ -90,11 +100,7 @@ def prepare_disk(disk, vpc, guests, work):
     if kind == "directory":
         path.mkdir()
         return path
-    source = guests / disk["image"]
-    if not source.exists():
-        raise NotBuilt(f"{source} is not there; tests/guests/make-guests.sh builds it")
-    subprocess.run(["cp", "--reflink=auto", "--sparse=always", source, path], check=True)
-    path.chmod(0o644)
+    path = copy_of(guests, disk["image"], work)
     if "kernel_options" in disk:
         add_kernel_options(path, disk["kernel_options"])
     if "convert" in disk:
@@ -319,7 +325,7 @@ def run_vpc(run, vpc, guests, path, work):
     if "memory" in run:
         machine += ["--memory", str(run["memory"])]
     if "steps" in run:
-        return run_steps(run, vpc, guests, machine, work)
+        return run_steps(run, vpc, guests, machine + run.get("arguments", []), work)
     if run.get("registered"):
         create = [str(vpc), "create", "guest", *machine]
         print("$", " ".join(create), flush=True)
@@ -403,6 +409,8 @@ def run_case(run, vpc, guests, work):
         else:
             run = dict(run, as_nobody=False)
     path = prepare_disk(run["disk"], vpc, guests, work) if "disk" in run else None
+    for name in run.get("files", []):
+        copy_of(guests, name, work)
     pristine, parents = None, {}
     if "after" in run:
         parents = {image: digest_of(image) for image in work.glob("*.vhd") if image != path}

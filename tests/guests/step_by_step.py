@@ -1,4 +1,4 @@
-"""Runs a guest that is led by what its screen shows: a machine started in a process of its own, looked at by
+"""Runs a guest that is led by what it shows or sends: a machine started in a process of its own, looked at by
 `vpc screenshot`, typed to by `vpc type`, and turned off in the end. How long anything takes does not matter."""
 import os
 import re
@@ -32,19 +32,25 @@ class StartedMachine:
         self.call("screenshot", MACHINE, str(picture))
         return "\n".join(screen_lines(*read_png(picture), self.guests))
 
+    def serial(self):
+        path = self.work / "serial.txt"
+        return path.read_text(errors="replace").replace("\r", "") if path.exists() else ""
+
 
 def carry_out(machine, steps, deadline):
     """Returns the text on the screen after the last step."""
-    text = ""
     for step in steps:
-        print(f"waiting for /{step['see']}/", flush=True)
-        while not re.search(step["see"], text := machine.screen(), re.MULTILINE):
+        (where, pattern), = ((where, step[where]) for where in ("screen", "serial") if where in step)
+        print(f"waiting for /{pattern}/ ({where})", flush=True)
+        while not re.search(pattern, text := getattr(machine, where)(), re.MULTILINE):
             if time.monotonic() > deadline:
-                raise Failure(f"the screen did not come to show /{step['see']}/, but:\n{text}")
+                raise Failure(f"{where}: nothing came to match /{pattern}/, but there was:\n{text}")
             time.sleep(LOOK_EVERY)
+        for command, *arguments in step.get("calls", []):
+            machine.call(command, MACHINE, *arguments)
         if "keys" in step:
             machine.call("type", MACHINE, step["keys"])
-    return text
+    return machine.screen()
 
 
 def run_steps(run, vpc, guests, options, work):
@@ -55,5 +61,4 @@ def run_steps(run, vpc, guests, options, work):
         text = carry_out(machine, run["steps"], before + run["time_limit"])
     finally:
         machine.call("turnoff", MACHINE)
-    serial = (work / "serial.txt").read_text(errors="replace").replace("\r", "")
-    return 0, time.monotonic() - before, resource.getrusage(resource.RUSAGE_CHILDREN), serial, text, ""
+    return 0, time.monotonic() - before, resource.getrusage(resource.RUSAGE_CHILDREN), machine.serial(), text, ""
