@@ -58,6 +58,9 @@ class IVMTask {
     /// once on the caller's thread when it has ended before. It must not throw and may ask the task anything; several
     /// may be set and run in the order of setting.
     virtual void OnCompletion(std::function<void(IVMTask&)> callback) = 0;
+    /// Calls `callback` whenever the percentage has risen, on the thread that works, which goes on when it returns;
+    /// what has risen before is not told. It must not throw. One at a time: another one takes its place.
+    virtual void OnProgress(std::function<void(std::int32_t percent)> callback) = 0;
 
     // NOLINTEND(readability-identifier-naming)
 };

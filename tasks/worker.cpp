@@ -106,6 +106,11 @@ class Worker::Task final : public IVMTask, public TaskControl {
         callback(*this);
     }
 
+    void OnProgress(std::function<void(std::int32_t)> callback) override {
+        const std::scoped_lock guard(mutex_);
+        progress_callback_ = std::move(callback);
+    }
+
     // TaskControl
 
     std::stop_token stop() const override { return stop_.get_token(); }
@@ -118,6 +123,17 @@ class Worker::Task final : public IVMTask, public TaskControl {
         const auto percent = std::min(static_cast<std::int32_t>(share * 100), kMost);
         std::int32_t before = percent_;
         while (before < percent && !percent_.compare_exchange_weak(before, percent)) {
+        }
+        if (before >= percent) {
+            return;
+        }
+        std::function<void(std::int32_t)> callback;
+        {
+            const std::scoped_lock guard(mutex_);
+            callback = progress_callback_;
+        }
+        if (callback) {
+            callback(percent);
         }
     }
     bool commit() override {
@@ -186,6 +202,7 @@ class Worker::Task final : public IVMTask, public TaskControl {
     bool complete_ = false;
     Outcome outcome_;
     std::vector<std::function<void(IVMTask&)>> callbacks_;
+    std::function<void(std::int32_t)> progress_callback_;
 };
 
 Worker::~Worker() {

@@ -180,6 +180,30 @@ TEST(Task, PercentNeverFallsAndLeaves100ToSuccess) {
     EXPECT_EQ(task->PercentCompleted(), 99);
 }
 
+TEST(Task, TellsOfProgressOnTheThreadThatWorks) {
+    Worker worker;
+    Gate gate;
+    std::vector<std::int32_t> told;
+    std::thread::id teller;
+    std::thread::id working;
+    const auto task = worker.start(kCompact, [&, open = gate.open](TaskControl& control) {
+        open.wait();
+        working = std::this_thread::get_id();
+        for (const std::uint64_t done : {10u, 10u, 5u, 60u}) {
+            control.progress(done, 100);
+        }
+        return Outcome{};
+    });
+    task->OnProgress([&](std::int32_t percent) {
+        teller = std::this_thread::get_id();
+        told.push_back(percent);
+    });
+    gate.opened.set_value();
+    task->WaitForCompletion(kForEver);
+    EXPECT_EQ(told, (std::vector<std::int32_t>{10, 60}));
+    EXPECT_EQ(teller, working);
+}
+
 TEST(Task, ExceptionsOfTheWorkBecomeResults) {
     Worker worker;
     const auto memory = worker.start(kCompact, [](TaskControl&) -> Outcome { throw std::bad_alloc(); });

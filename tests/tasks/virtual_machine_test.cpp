@@ -169,8 +169,18 @@ TEST(VirtualMachine, ACancelledSaveRunsOn) {
     ASSERT_TRUE(counter.wait_for_bytes(10));
     counter.events();
     Task task;
+    std::promise<void> reached;
+    std::promise<void> cancelled;
     ASSERT_EQ(machine->Save(task), HResult::S_OK);
+    task->OnProgress([&, stands = false](std::int32_t) mutable {
+        if (!std::exchange(stands, true)) {
+            reached.set_value();
+            cancelled.get_future().wait();
+        }
+    });
+    reached.get_future().wait();
     EXPECT_EQ(task->Cancel(), HResult::S_OK);
+    cancelled.set_value();
     task->WaitForCompletion(-1);
     EXPECT_EQ(task->Result(), VMTaskResult::Cancelled);
     const States events = counter.events();
@@ -307,17 +317,76 @@ TEST_F(SavedMachine, CanBeDiscarded) {
     EXPECT_TRUE(counter.counted_right(before));  // a cold start
 }
 
+/// Makes the work of a machine's task stand still where it reaches a state for the first time.
+class Stop {
+  public:
+    explicit Stop(VMVMState at) : at_(at) {}
+    std::function<void(VMVMState)> listener() {
+        return [this](VMVMState state) {
+            if (state == at_ && !std::exchange(reached_once_, true)) {
+                reached_.set_value();
+                go_on_.get_future().wait();
+            }
+        };
+    }
+    void wait() { reached_.get_future().wait(); }
+    void go_on() { go_on_.set_value(); }
+
+  private:
+    const VMVMState at_;
+    bool reached_once_ = false;
+    std::promise<void> reached_;
+    std::promise<void> go_on_;
+};
+
 TEST_F(SavedMachine, AStartThatIsCancelledStaysSaved) {
     const auto machine = counter.make();
+    Stop stop(Restoring);
+    machine->OnStateChange(stop.listener());
     Task task;
     ASSERT_EQ(machine->Startup(task), HResult::S_OK);
-    task->Cancel();
+    stop.wait();
+    EXPECT_EQ(task->Cancel(), HResult::S_OK);
+    stop.go_on();
     task->WaitForCompletion(-1);
-    if (task->Result() == VMTaskResult::Cancelled) {  // else the cancel came too late
-        EXPECT_EQ(machine->State(), Saved);
-        EXPECT_EQ(run(machine, &VirtualMachine::Startup), HResult::S_OK);
-    }
+    EXPECT_EQ(task->Result(), VMTaskResult::Cancelled);
+    EXPECT_EQ(machine->State(), Saved);
+    EXPECT_EQ(run(machine, &VirtualMachine::Startup), HResult::S_OK);
+    ASSERT_TRUE(counter.wait_for_bytes(300));
+    EXPECT_TRUE(counter.counted_right());
+}
+
+TEST_F(SavedMachine, AStartCannotBeCancelledOnceTheGuestIsToRun) {
+    const auto machine = counter.make();
+    Stop stop(Running);
+    machine->OnStateChange(stop.listener());
+    Task task;
+    ASSERT_EQ(machine->Startup(task), HResult::S_OK);
+    stop.wait();
+    EXPECT_EQ(task->Cancel(), HResult::E_FAIL);
+    EXPECT_FALSE(task->IsCancelable());
+    stop.go_on();
+    task->WaitForCompletion(-1);
+    EXPECT_EQ(task->Result(), VMTaskResult::Success);
     EXPECT_EQ(machine->State(), Running);
+    ASSERT_TRUE(counter.wait_for_bytes(300));
+    EXPECT_TRUE(counter.counted_right());
+}
+
+TEST_F(SavedMachine, ASaveCannotBeCancelledOnceTheMachineGoesDown) {
+    const auto machine = counter.make();
+    Stop stop(TurningOff);
+    machine->OnStateChange(stop.listener());
+    ASSERT_EQ(run(machine, &VirtualMachine::Startup), HResult::S_OK);
+    Task task;
+    ASSERT_EQ(machine->Save(task), HResult::S_OK);
+    stop.wait();
+    EXPECT_EQ(task->Cancel(), HResult::E_FAIL);
+    stop.go_on();
+    task->WaitForCompletion(-1);
+    EXPECT_EQ(task->Result(), VMTaskResult::Success);
+    EXPECT_EQ(machine->State(), Saved);
+    EXPECT_EQ(run(machine, &VirtualMachine::Startup), HResult::S_OK);
     ASSERT_TRUE(counter.wait_for_bytes(300));
     EXPECT_TRUE(counter.counted_right());
 }
