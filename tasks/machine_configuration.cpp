@@ -14,6 +14,7 @@ constexpr const char* kMemory = "hardware/memory/ram_size";
 constexpr const char* kAdapters = "hardware/pci_bus/ethernet_adapter/controller_count";
 constexpr const char* kSound = "settings/sound/sound_adapter/enable";
 constexpr const char* kUndo = "settings/undo_drives/enabled";
+constexpr const char* kUndoAction = "settings/undo_drives/default_action";
 constexpr const char* kCpu = "vpc/cpu";
 constexpr const char* kBootOrder = "vpc/boot_order";
 constexpr const char* kBios = "vpc/bios";
@@ -32,6 +33,11 @@ std::string backend_key(unsigned port) {
 }
 std::string floppy_key(unsigned drive) {
     return fmt::format("hardware/super_io/floppy[@id={}]", drive);
+}
+
+std::string undo_key(unsigned place) {
+    return fmt::format("hardware/pci_bus/ide_adapter/ide_controller[@id={}]/location[@id={}]/undo_pathname", place / 2,
+                       place % 2);
 }
 
 std::string text_of(const Vmc& vmc, const std::string& key) {
@@ -139,6 +145,12 @@ ReadConfiguration read_configuration(const Vmc& vmc, const std::filesystem::path
         read.left_out.push_back(fmt::format("'{}' is no boot order, it gets the usual one", order));
     }
     vmc.get(kUndo, machine.undo);
+    for (unsigned place = 0; place < machine.undo_disks.size(); ++place) {
+        machine.undo_disks[place] = vmc.file(undo_key(place), folder).path;
+    }
+    if (std::int64_t action = 0; vmc.get(kUndoAction, action) == HResult::S_OK && action >= 0 && action <= 2) {
+        machine.undo_action = static_cast<VMUndoAction>(action);
+    }
     if (std::int64_t adapters = 0; vmc.get(kAdapters, adapters) == HResult::S_OK && adapters > 0) {
         read.left_out.push_back(
             fmt::format("{} network adapter{}: not supported yet", adapters, adapters == 1 ? "" : "s"));
@@ -147,6 +159,15 @@ ReadConfiguration read_configuration(const Vmc& vmc, const std::filesystem::path
         read.left_out.emplace_back("the sound adapter: not supported yet");
     }
     return read;
+}
+
+void write_undo_disks(const std::array<std::filesystem::path, 4>& undo_disks, Vmc& vmc,
+                      const std::filesystem::path& folder) {
+    for (unsigned place = 0; place < undo_disks.size(); ++place) {
+        if (!undo_disks[place].empty() || !vmc.file(undo_key(place), folder).path.empty()) {
+            vmc.set_file(undo_key(place), undo_disks[place], folder);
+        }
+    }
 }
 
 void write_configuration(const MachineConfiguration& machine, Vmc& vmc, const std::filesystem::path& folder) {
@@ -181,6 +202,10 @@ void write_configuration(const MachineConfiguration& machine, Vmc& vmc, const st
     put(kBios, machine.bios.string());
     put(kVgaBios, machine.vga_bios.string());
     vmc.set(kUndo, machine.undo);
+    write_undo_disks(machine.undo_disks, vmc, folder);
+    if (std::int64_t before = 0; machine.undo || vmc.get(kUndoAction, before) == HResult::S_OK) {
+        vmc.set(kUndoAction, static_cast<std::int64_t>(machine.undo_action));
+    }
 }
 
 }  // namespace vpc::tasks

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tasks/undo_action.h"
 #include "tasks/vmc.h"
 
 namespace vpc::tasks {
@@ -13,7 +14,7 @@ namespace vpc::tasks {
 /// What a configuration file says of a machine, as far as this program can build it.
 ///
 /// Keys are Virtual PC's where it has them (hardware/memory/ram_size, the drives, the floppies, a serial port's text
-/// file, settings/undo_drives/enabled). What it keeps elsewhere or not at all is below `vpc`: `cpu`, `boot_order` (its
+/// file, settings/undo_drives). What it keeps elsewhere or not at all is below `vpc`: `cpu`, `boot_order` (its
 /// own lies in the CMOS, in a form that only its BIOS knows), `bios`, `vga_bios`, `parallel_port`, and
 /// `serial_port[@id=0]` for back ends that it does not have. An empty leaf counts as missing.
 struct MachineConfiguration {
@@ -31,7 +32,9 @@ struct MachineConfiguration {
     std::string boot_order;      ///< letters of a, c, d; empty: the default
     std::filesystem::path bios;  ///< empty: the distribution's
     std::filesystem::path vga_bios;
-    bool undo = false;  ///< undo disks are switched on
+    bool undo = false;                                ///< undo disks are switched on
+    std::array<std::filesystem::path, 4> undo_disks;  ///< of hard_disks; empty: none is begun
+    VMUndoAction undo_action = VMUndoAction::Keep;    ///< when the machine is off
 
     bool operator==(const MachineConfiguration&) const = default;
 };
@@ -55,6 +58,9 @@ struct ReadConfiguration {
 /// `folder` is the configuration's, which relative paths begin at. Values out of range are left out with a line.
 ReadConfiguration read_configuration(const Vmc& vmc, const std::filesystem::path& folder);
 
+/// Where the undo disks are, alone.
+void write_undo_disks(const std::array<std::filesystem::path, 4>& undo_disks, Vmc& vmc,
+                      const std::filesystem::path& folder);
 /// Puts the machine into the configuration and leaves alone what it does not know. Paths must be absolute.
 void write_configuration(const MachineConfiguration& machine, Vmc& vmc, const std::filesystem::path& folder);
 

@@ -3,9 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <system_error>
+#include <thread>
 
+#include "disk/operations/undo_disk.h"
+#include "tasks/machine_configuration.h"
 #include "tasks/worker.h"
 
 namespace vpc::tasks {
@@ -131,6 +135,38 @@ Outcome MachineRegistry::store(const RegisteredMachine& machine, const Vmc& conf
     return outcome_of(written);
 }
 
+disk::Status MachineRegistry::change(const RegisteredMachine& machine, const std::function<void(Vmc&)>& change,
+                                     std::unique_ptr<disk::File>& lock) {
+    auto configuration = Vmc::read(machine.file);
+    if (!configuration) {
+        return tl::unexpected(configuration.error());
+    }
+    change(*configuration);
+    lock.reset();
+    // Commands that only look at the machine have the lock for a moment.
+    constexpr std::chrono::milliseconds kLook{10};
+    constexpr int kLooks = 300;
+    disk::Status done;
+    for (int i = 0; i < kLooks; ++i) {
+        done = configuration->write(machine.file);
+        if (done || done.error().code != disk::ErrorCode::InUse) {
+            break;
+        }
+        std::this_thread::sleep_for(kLook);
+    }
+    for (int i = 0; i < kLooks; ++i) {
+        const Outcome locked = MachineRegistry::lock(machine, lock);
+        if (locked.error == HResult::S_OK) {
+            return done;
+        }
+        if (locked.error != HResult::VM_E_VM_RUNNING) {
+            return disk::fail(disk::ErrorCode::IoError, locked.detail);
+        }
+        std::this_thread::sleep_for(kLook);
+    }
+    return disk::fail(disk::ErrorCode::InUse, fmt::format("'{}' is used by another process", machine.file.string()));
+}
+
 Outcome MachineRegistry::rename(const std::string& name, const std::string& new_name) const {
     RegisteredMachine machine;
     if (Outcome found = find(name, machine); found.error != HResult::S_OK) {
@@ -166,6 +202,14 @@ Outcome MachineRegistry::remove(const std::string& name) const {
         return locked;
     }
     std::error_code error;
+    if (const auto configuration = Vmc::read(machine.file)) {
+        for (const auto& undo : read_configuration(*configuration, machine.file.parent_path()).machine.undo_disks) {
+            if (const disk::Status discarded = undo.empty() ? disk::Status() : disk::discard_undo_disk(undo);
+                !discarded && discarded.error().code != disk::ErrorCode::NotFound) {
+                return outcome_of(discarded);
+            }
+        }
+    }
     for (const std::filesystem::path& file : {machine.saved_state(), machine.file}) {
         std::filesystem::remove(file, error);
         if (error) {

@@ -1,5 +1,6 @@
 #pragma once
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -40,9 +41,14 @@ class MachineRegistry {
     Outcome create(const std::string& name, const Vmc& configuration) const;
     /// Replaces the configuration of a machine that is neither running nor saved.
     static Outcome store(const RegisteredMachine& machine, const Vmc& configuration);
+    /// Changes the configuration of a machine whose lock the caller holds. The file is another one then, and the lock
+    /// is that one's; for a moment nobody has it, so that the machine's disks must be open or its state unimportant.
+    /// InUse: somebody has taken it meanwhile, and `lock` is empty.
+    static disk::Status change(const RegisteredMachine& machine, const std::function<void(Vmc&)>& change,
+                               std::unique_ptr<disk::File>& lock);
     /// Neither running nor saved.
     Outcome rename(const std::string& name, const std::string& new_name) const;
-    /// Deletes the configuration and the saved state; disks stay. Not while it runs.
+    /// Deletes the configuration, the saved state and undo disks; disks stay. Not while it runs.
     Outcome remove(const std::string& name) const;
 
     /// Whoever runs a machine, or changes its files, holds this lock on its configuration. VM_E_VM_RUNNING: somebody

@@ -54,7 +54,11 @@ std::shared_ptr<VirtualMachine> VirtualMachine::make(MachineSettings settings, W
 }
 
 VirtualMachine::VirtualMachine(MachineSettings settings, Worker& worker, TaskCollection& tasks)
-    : settings_(std::move(settings)), worker_(worker), tasks_(tasks) {
+    : settings_(std::move(settings)),
+      worker_(worker),
+      tasks_(tasks),
+      undo_disks_(settings_.undo_disks),
+      undo_action_(settings_.undo_action) {
     if (file_exists(settings_.saved_state)) {
         state_ = VMVMState::Saved;
     }
@@ -129,7 +133,23 @@ void VirtualMachine::run_on() {
 void VirtualMachine::leave_ended() {
     change_to(VMVMState::TurningOff);
     change_to(VMVMState::DeleteMachine);
+    if (const Outcome outcome = go_off({}); outcome.error != HResult::S_OK) {
+        const std::scoped_lock guard(mutex_);
+        failure_ = fmt::format("{}{}{}{}", failure_, failure_.empty() ? "" : "; ",
+                               hresult_text(outcome.error, settings_.language),
+                               outcome.detail.empty() ? "" : ": " + outcome.detail);
+    }
+}
+
+Outcome VirtualMachine::go_off(const disk::Operation& operation) {
+    Outcome outcome;
+    try {
+        outcome = end_session(operation);
+    } catch (const std::exception& problem) {
+        outcome = {HResult::E_OUTOFMEMORY, VMTaskResult::OutOfMemoryError, problem.what()};
+    }
     release(VMVMState::TurnedOff);
+    return outcome;
 }
 
 HResult VirtualMachine::start_task(TaskKind kind, bool cancelable, VMVMState before, std::shared_ptr<IVMTask>& task,
@@ -180,21 +200,29 @@ bool VirtualMachine::look_at(std::function<void(devices::Board&)> work) {
 // ---- starting ------------------------------------------------------------------------------------------------------
 
 HResult VirtualMachine::Startup(std::shared_ptr<IVMTask>& task) {
+    return Startup2(VMStartupOption::Normal, task);
+}
+
+HResult VirtualMachine::Startup2(VMStartupOption option, std::shared_ptr<IVMTask>& task) {
+    if (option != VMStartupOption::Normal && option != VMStartupOption::FixParentTimestampMismatch) {
+        return HResult::E_INVALIDARG;
+    }
     VMVMState before{};
     if (!take({VMVMState::TurnedOff, VMVMState::Saved}, before)) {
         return HResult::VM_E_VM_RUNNING;
     }
     const bool restore = before == VMVMState::Saved;
-    return start_task(
-        TaskKind::Startup, true, before, task,
-        [self = shared_from_this(), restore](TaskControl& control) { return self->start(control, restore); });
+    return start_task(TaskKind::Startup, true, before, task,
+                      [self = shared_from_this(), restore, option](TaskControl& control) {
+                          return self->start(control, restore, option);
+                      });
 }
 
-Outcome VirtualMachine::start(TaskControl& control, bool restore) {
+Outcome VirtualMachine::start(TaskControl& control, bool restore, VMStartupOption option) {
     change_to(VMVMState::TurningOn);
     Outcome outcome;
     try {
-        outcome = bring_up(control, restore);
+        outcome = bring_up(control, restore, option);
     } catch (const std::exception& problem) {
         outcome = {HResult::VM_E_OUT_OF_RESOURCE, VMTaskResult::OutOfMemoryError, problem.what()};
     }
@@ -237,7 +265,35 @@ Outcome VirtualMachine::open_media(RemovableMedia& media, bool restore,
     return {};
 }
 
-Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
+Outcome VirtualMachine::open_hard_disks(devices::BoardConfiguration& configuration, DiskGenerations& generations,
+                                        VMStartupOption option) {
+    UndoDisks undo = undo_disks();
+    for (std::size_t i = 0; i < settings_.disks.size(); ++i) {
+        if (settings_.disks[i].empty()) {
+            continue;
+        }
+        // Locked first and looked at then: nobody writes in between.
+        auto image = open_hard_disk(i, undo, option);
+        if (!image) {
+            return outcome_of(tl::unexpected(image.error()));
+        }
+        disk_ids_[i] = (*image)->unique_id();
+        auto generation = disk_generation(settings_.undoable ? undo[i] : settings_.disks[i], disk_ids_[i]);
+        if (!generation) {
+            return outcome_of(tl::unexpected(generation.error()));
+        }
+        generations[i] = std::move(*generation);
+        configuration.disks[i] = std::move(*image);
+    }
+    return settings_.undoable && undo != undo_disks() ? outcome_of(remember_undo_disks(std::move(undo))) : Outcome{};
+}
+
+std::filesystem::path VirtualMachine::written_file(std::size_t place) const {
+    const std::scoped_lock guard(mutex_);
+    return settings_.undoable ? undo_disks_[place] : settings_.disks[place];
+}
+
+Outcome VirtualMachine::bring_up(TaskControl& control, bool restore, VMStartupOption option) {
     // Estimates, in milliseconds: the disks are there at once, the board (its CPU engine above all) takes its time, and
     // restoring depends on the memory.
     constexpr std::uint64_t kOpening = 2;
@@ -266,23 +322,8 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore) {
     configuration.unix_time = settings_.unix_time;
     std::shared_ptr<GuestSession> guest = connect_guest(configuration);
     DiskGenerations generations;
-    for (std::size_t i = 0; i < settings_.disks.size(); ++i) {
-        const std::filesystem::path& file = settings_.disks[i];
-        if (file.empty()) {
-            continue;
-        }
-        // Locked first and looked at then: nobody writes in between.
-        auto image = disk::open_image(file, disk::OpenMode::ReadWrite);
-        if (!image) {
-            return outcome_of(tl::unexpected(image.error()));
-        }
-        disk_ids_[i] = (*image)->unique_id();
-        auto generation = disk_generation(file, disk_ids_[i]);
-        if (!generation) {
-            return outcome_of(tl::unexpected(generation.error()));
-        }
-        generations[i] = std::move(*generation);
-        configuration.disks[i] = std::move(*image);
+    if (Outcome disks = open_hard_disks(configuration, generations, option); disks.result != VMTaskResult::Success) {
+        return disks;
     }
     RemovableMedia media{.disc = settings_.disc.string(),
                          .floppies = {settings_.floppies[0].string(), settings_.floppies[1].string()}};
@@ -381,14 +422,16 @@ HResult VirtualMachine::TurnOff(std::shared_ptr<IVMTask>& task) {
 }
 
 Outcome VirtualMachine::turn_off(TaskControl& control) {
-    constexpr std::uint64_t kStates = 3;
+    // Hundredths: the states are passed at once, committing takes what there is to commit.
+    constexpr std::uint64_t kTornDown = 5;
+    constexpr std::uint64_t kTotal = 100;
     change_to(VMVMState::TurningOff);
-    control.progress(1, kStates);
     tear_down();
     change_to(VMVMState::DeleteMachine);
-    control.progress(2, kStates);
-    release(VMVMState::TurnedOff);
-    return {};
+    control.progress(kTornDown, kTotal);
+    return go_off({.progress = [&](const disk::Progress& progress) {
+        control.progress(kTornDown + (kTotal - kTornDown) * progress.done / progress.total, kTotal);
+    }});
 }
 
 HResult VirtualMachine::Reset(std::shared_ptr<IVMTask>& task) {
@@ -409,7 +452,7 @@ Outcome VirtualMachine::reset(TaskControl& control) {
     control.progress(2, kStates);
     if (!on) {
         tear_down();
-        release(VMVMState::TurnedOff);
+        go_off({});
         return {HResult::VM_E_VM_NOT_RUNNING, VMTaskResult::UnexpectedError, "the guest switched itself off"};
     }
     machine_->board().reset();
@@ -431,7 +474,7 @@ HResult VirtualMachine::Pause() {
     change_to(VMVMState::TurningOff);
     tear_down();
     change_to(VMVMState::DeleteMachine);
-    release(VMVMState::TurnedOff);
+    go_off({});
     return HResult::VM_E_VM_NOT_RUNNING;
 }
 
@@ -447,6 +490,10 @@ HResult VirtualMachine::Resume() {
 // ---- saved states --------------------------------------------------------------------------------------------------
 
 HResult VirtualMachine::Save(std::shared_ptr<IVMTask>& task) {
+    if (settings_.undoable && UndoAction() == VMUndoAction::Discard && State() != VMVMState::TurnedOff &&
+        State() != VMVMState::Saved) {
+        return HResult::E_FAIL;
+    }
     VMVMState before{};
     if (!take({VMVMState::Running, VMVMState::Paused}, before)) {
         return HResult::VM_E_VM_NOT_RUNNING;
@@ -462,7 +509,7 @@ Outcome VirtualMachine::save(TaskControl& control, VMVMState before) {
         change_to(VMVMState::TurningOff);
         tear_down();
         change_to(VMVMState::DeleteMachine);
-        release(VMVMState::TurnedOff);
+        go_off({});
         return {HResult::VM_E_VM_NOT_RUNNING, VMTaskResult::UnexpectedError, "the guest switched itself off"};
     }
     const disk::Operation operation{
@@ -501,7 +548,7 @@ Outcome VirtualMachine::save(TaskControl& control, VMVMState before) {
     disk::Status status;
     for (std::size_t i = 0; status && i < settings_.disks.size(); ++i) {
         if (!settings_.disks[i].empty()) {
-            auto generation = disk_generation(settings_.disks[i], disk_ids_[i]);
+            auto generation = disk_generation(written_file(i), disk_ids_[i]);
             if (generation) {
                 generations[i] = std::move(*generation);
             } else {

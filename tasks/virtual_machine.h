@@ -16,6 +16,7 @@
 #include "tasks/removable_media.h"
 #include "tasks/saved_state.h"
 #include "tasks/task_collection.h"
+#include "tasks/undo_action.h"
 #include "tasks/worker.h"
 
 namespace vpc::tasks {
@@ -34,6 +35,13 @@ enum class VMVMState : std::int32_t {
     MergingDrives = 9,
     DeleteMachine = 10,
 };
+enum class VMStartupOption : std::int32_t {
+    Normal = 0,
+    FixParentTimestampMismatch = 1,
+};
+/// The machine's undo disks, as MachineSettings::disks; empty: none.
+using UndoDisks = std::array<std::filesystem::path, 4>;
+
 /// "vmVMState_Running".
 std::string_view vm_state_name(VMVMState state);
 
@@ -51,6 +59,14 @@ struct MachineSettings {
     std::array<std::filesystem::path, 2> floppies;  ///< in A and B; their sizes decide what drives there are
     std::string boot_order = "acd";
     std::filesystem::path saved_state;  ///< the `.vsv`
+    /// All disks have undo disks (see disk/operations/undo_disk.h): the disks are only read then.
+    bool undoable = false;
+    UndoDisks undo_disks;               ///< begun in earlier sessions
+    std::filesystem::path undo_folder;  ///< where new ones are made; empty: beside their disks
+    VMUndoAction undo_action = VMUndoAction::Keep;
+    /// Keeps their paths in the machine's configuration; called on a task's or the machine's thread before a session
+    /// writes to a new one, and behind the end of one. Empty: nobody does.
+    std::function<disk::Status(const UndoDisks&)> undo_disks_changed;
     /// As in BoardConfiguration: called on the machine's thread. COM2 without one is the guest agent's; see GuestOS.
     std::array<std::function<void(std::uint8_t)>, 2> serial;
     std::function<std::int64_t()> unix_time;
@@ -69,19 +85,33 @@ struct MachineSettings {
 /// | Startup | TurnedOff       | disks opened, board made      | the guest runs       | TurnedOff             |
 /// | Startup | Saved           | bytes of RAM restored         | the guest runs       | Saved, file untouched |
 /// | Save    | Running, Paused | bytes written that are not 0  | the disks are closed | Running or Paused     |
-/// | TurnOff | Running, Paused | states passed                 | never                |                       |
+/// | TurnOff | Running, Paused | states passed, bytes of undo  | never                |                       |
+/// |         |                 | disks committed               |                      |                       |
 /// | Reset   | Running, Paused | states passed                 | never                |                       |
+/// | Merge-  | TurnedOff       | bytes of undo disks           | all are committed    | disks that are whole  |
+/// | UndoDisks |               | committed                     |                      | with their undo disks |
 ///
 /// | Method  | Errors at once       | Errors through the task                                                  |
 /// |---------|----------------------|--------------------------------------------------------------------------|
 /// | Startup | VM_E_VM_RUNNING      | those of opening disks; VM_E_OUT_OF_RESOURCE (no board);                 |
+/// |         |                      | VM_E_PARENT_CHILD_ID_MISMATCH (an undo disk was begun for another disk,  |
+/// |         |                      | or its disk was changed since: Startup2 with FixParentTimestampMismatch  |
+/// |         |                      | takes the latter; with undo disks alone)                                 |
 /// |         |                      | VM_E_PREF_SAVED_STATE_BAD_VERSION with IncompatibleSavedStateError (the  |
 /// |         |                      | state does not fit, is damaged, or its disks changed)                    |
 /// | Save    | VM_E_VM_NOT_RUNNING  | those of writing a file: the machine runs on. After the point of no      |
 /// |         |                      | return: TurnedOff, the old file (if any) untouched                       |
-/// | TurnOff | VM_E_VM_NOT_RUNNING  |                                                                          |
+/// |         | E_FAIL: UndoAction is|                                                                          |
+/// |         | Discard              |                                                                          |
+/// | TurnOff | VM_E_VM_NOT_RUNNING  | those of committing or discarding undo disks: the machine is off, and    |
+/// |         |                      | undo disks that were not dealt with are kept                             |
 /// | Reset   | VM_E_VM_NOT_RUNNING  | VM_E_VM_NOT_RUNNING: the guest switched itself off meanwhile             |
+/// | Merge-  | VM_E_VM_RUNNING,     | those of commit_undo_disk()                                              |
+/// | UndoDisks | VM_E_VM_RUNNING_OR_SAVED |                                                                    |
 // clang-format on
+///
+/// Virtual PC commits the undo disks of a saved machine, too. Here its saved state would not fit the disks any more, so
+/// that the state has to be discarded or gone on from first.
 ///
 /// All of them: VM_E_APP_SHUTTING_DOWN. A method called while another one's task works on the machine is in the wrong
 /// state. Events come in the order that Virtual Server publishes, Save ending with Saved; a Reset passes TurningOff,
@@ -98,6 +128,8 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
 
     // NOLINTBEGIN(readability-identifier-naming): Virtual PC's names
     HResult Startup(std::shared_ptr<IVMTask>& task);
+    /// E_INVALIDARG: no such option.
+    HResult Startup2(VMStartupOption option, std::shared_ptr<IVMTask>& task);
     HResult Save(std::shared_ptr<IVMTask>& task);
     HResult TurnOff(std::shared_ptr<IVMTask>& task);
     HResult Reset(std::shared_ptr<IVMTask>& task);
@@ -107,6 +139,12 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     HResult Resume();
     /// VM_E_VM_RUNNING; VM_E_VM_NO_SAVED_STATE; what the host says about removing the file.
     HResult DiscardSavedState();
+    HResult MergeUndoDisks(std::shared_ptr<IVMTask>& task);
+    /// VM_E_VM_RUNNING_OR_SAVED; and those of discard_undo_disk(), which the detail names.
+    Outcome DiscardUndoDisks();
+    VMUndoAction UndoAction() const;
+    /// At any time; the end of the session counts.
+    void UndoAction(VMUndoAction action);
     VMVMState State() const;
     /// VM_E_VM_NO_SAVED_STATE.
     HResult SavedStateFilePath(std::filesystem::path& path) const;
@@ -121,6 +159,7 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     /// The same, and also while the machine is paused: then at once on the caller's thread. False: neither running nor
     /// paused, or another actor has the paused machine.
     bool look_at(std::function<void(devices::Board&)> work);
+    UndoDisks undo_disks() const;
     /// What is in the removable drives of the running, paused or last machine.
     RemovableMedia media() const;
     /// Changes the medium of a running machine's drive, in the place of what was there; blocks until the guest's
@@ -150,16 +189,30 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     void run_on();
     /// The way down of a taken machine that has ended by itself.
     void leave_ended();
+    /// The rest of the way down of a taken machine that has no guest any more: its undo disks, and off.
+    Outcome go_off(const disk::Operation& operation);
     HResult start_task(TaskKind kind, bool cancelable, VMVMState before, std::shared_ptr<IVMTask>& task, TaskWork work);
 
-    Outcome start(TaskControl& control, bool restore);
-    Outcome bring_up(TaskControl& control, bool restore);
+    Outcome start(TaskControl& control, bool restore, VMStartupOption option);
+    Outcome bring_up(TaskControl& control, bool restore, VMStartupOption option);
+    Outcome open_hard_disks(devices::BoardConfiguration& configuration, DiskGenerations& generations,
+                            VMStartupOption option);
+    disk::Result<std::unique_ptr<disk::BlockDevice>> open_hard_disk(std::size_t place, UndoDisks& undo,
+                                                                    VMStartupOption option) const;
+    /// The file of a disk that a session changes.
+    std::filesystem::path written_file(std::size_t place) const;
     /// Opens what is in the removable drives.
     Outcome open_media(RemovableMedia& media, bool restore, devices::BoardConfiguration& configuration) const;
     Outcome change_medium(RemovableDrive drive, std::unique_ptr<disk::BlockDevice> medium, const std::string& file);
     Outcome save(TaskControl& control, VMVMState before);
     Outcome turn_off(TaskControl& control);
     Outcome reset(TaskControl& control);
+    disk::Status remember_undo_disks(UndoDisks disks);
+    Outcome commit_undo_disks(const disk::Operation& operation);
+    Outcome discard_undo_disks();
+    Outcome merge_undo_disks(TaskControl& control);
+    /// What UndoAction says.
+    Outcome end_session(const disk::Operation& operation);
     void tear_down();
     std::shared_ptr<GuestSession> connect_guest(devices::BoardConfiguration& configuration);
     /// Connects the other direction.
@@ -181,6 +234,8 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     std::unique_ptr<MachineThread> machine_;
     std::shared_ptr<GuestSession> guest_;  // of the running machine
     RemovableMedia media_;
+    UndoDisks undo_disks_;
+    VMUndoAction undo_action_;
     std::array<std::array<std::uint8_t, 16>, 4> disk_ids_{};  // of the running machine's disks
 };
 

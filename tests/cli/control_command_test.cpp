@@ -251,6 +251,64 @@ TEST_F(ControlCommand, AGuestWithoutAgentIsToldOf) {
     EXPECT_EQ(state(), "paused");
 }
 
+TEST_F(ControlCommand, ASavedStateIsDiscarded) {
+    EXPECT_EQ(vpc("discard-state a").output, "vpc: a: Nothing is saved\n");
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    EXPECT_EQ(vpc("discard-state a").output, "vpc: a: The machine is running\n");
+    ASSERT_EQ(vpc("save a").status, 0);
+    EXPECT_EQ(vpc("discard-state a").status, 0);
+    EXPECT_EQ(state(), "turned_off");
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "data/vpc/a.vsv"));
+}
+
+// The guest writes nothing: what is tested is where the undo disks are, and who remembers them.
+TEST_F(ControlCommand, UndoDisksAreKeptCommittedAndDiscarded) {
+    const auto undo = [&] {
+        return nlohmann::json::parse(vpc("show a --json").output)["undo_disks"][0].get<std::string>();
+    };
+    const auto files = [&] { return in_folder("ls data/vpc/*.vud 2>/dev/null | wc -l").output; };
+    ASSERT_EQ(vpc("set a --undo true").status, 0);
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    EXPECT_NE(undo().find("VirtualPCUndo_c_0_0_"), std::string::npos);
+    EXPECT_EQ(vpc("start a --headless").output, "vpc: a: The machine is running\n") << "the lock is the new file's";
+    EXPECT_EQ(vpc("turnoff a").status, 0);
+    const std::string kept = undo();
+    EXPECT_FALSE(kept.empty());
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    EXPECT_EQ(undo(), kept);
+    const auto tasks = nlohmann::json::parse(vpc("tasks --json").output, nullptr, false);
+    const auto id = tasks[0]["id"].get<std::string>();
+    ASSERT_EQ(shell("kill -9 " + id.substr(0, id.find('.'))).status, 0);
+    EXPECT_EQ(state_when_dead(), "turned_off");
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    EXPECT_EQ(undo(), kept);
+    EXPECT_EQ(vpc("turnoff a --undo nonsense").status, 2);
+    EXPECT_EQ(vpc("merge-undo a").output, "vpc: a: The machine is running\n");
+    EXPECT_EQ(vpc("save a").status, 0);
+    EXPECT_EQ(vpc("discard-undo a").output, "vpc: a: The machine is running or saved\n");
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    EXPECT_EQ(vpc("turnoff a --undo commit").status, 0);
+    EXPECT_EQ(undo(), "");
+    EXPECT_EQ(files(), "0\n");
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    EXPECT_EQ(vpc("turnoff a --undo discard").status, 0);
+    EXPECT_EQ(files(), "0\n");
+    for (const char* command : {"merge-undo a --progress json", "discard-undo a", "set a --undo false"}) {
+        ASSERT_EQ(vpc("start a --headless").status, 0);
+        EXPECT_EQ(vpc("turnoff a --undo keep").status, 0);
+        EXPECT_EQ(files(), "1\n");
+        const Ran ran = vpc(command);
+        EXPECT_EQ(ran.status, 0) << ran.output;
+        EXPECT_EQ(files(), "0\n") << command;
+    }
+    EXPECT_EQ(undo(), "");
+    ASSERT_EQ(vpc("set a --undo true").status, 0);
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    EXPECT_EQ(vpc("turnoff a").status, 0);
+    EXPECT_EQ(vpc("remove a").status, 0);
+    EXPECT_EQ(files(), "0\n");
+}
+
 TEST_F(ControlCommand, AKilledProcessLeavesNothingInTheWay) {
     ASSERT_EQ(vpc("start a --headless").status, 0);
     const auto tasks = nlohmann::json::parse(vpc("tasks --json").output, nullptr, false);

@@ -37,6 +37,7 @@ struct ControlOptions {
     bool headless = false;
     bool json = false;
     bool watch = false;
+    std::string undo;
     double time_limit = 0;  // seconds; 0: the method's own
     TaskOptions task;
 };
@@ -107,6 +108,9 @@ ExitStatus run_remote(const ControlOptions& options, const std::string& method, 
     json parameters = json::object();
     if (options.time_limit > 0) {
         parameters["time_limit"] = options.time_limit;
+    }
+    if (!options.undo.empty()) {
+        parameters["undo"] = options.undo;
     }
     const auto client = reach(options.name);
     if (!client) {
@@ -382,9 +386,20 @@ void add_control_commands(CLI::App& app, Action& action) {
                  [](const ControlOptions& options) { return end_remote(options, "save", tasks::TaskKind::Save); });
     declare_task(app, action, "reset", "press a started machine's reset button",
                  [](const ControlOptions& options) { return run_remote(options, "reset", tasks::TaskKind::Reset); });
-    declare_task(app, action, "turnoff", "pull a started machine's plug", [](const ControlOptions& options) {
-        return end_remote(options, "turn_off", tasks::TaskKind::TurnOff);
-    });
+    {
+        const auto options = std::make_shared<ControlOptions>();
+        CLI::App* command = declare_for_machine(
+            app, action, "turnoff", "pull a started machine's plug",
+            [](const ControlOptions& given) { return end_remote(given, "turn_off", tasks::TaskKind::TurnOff); },
+            options);
+        add_task_options(*command, options->task);
+        command
+            ->add_option("--undo", options->undo,
+                         "what becomes of its undo disks: keep, commit or discard; without it, what its configuration "
+                         "says, or keep")
+            ->type_name("CHOICE")
+            ->check(CLI::IsMember({"keep", "commit", "discard"}));
+    }
     {
         const auto options = std::make_shared<ControlOptions>();
         declare_for_machine(

@@ -5,7 +5,9 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <utility>
 
+#include "disk/operations/undo_disk.h"
 #include "tasks/control_client.h"
 #include "tasks/machine_registry.h"
 #include "tasks/runtime_folder.h"
@@ -156,6 +158,10 @@ ExitStatus show(const MachineOptions& options) {
     object["bios"] = parts.bios.string();
     object["vgabios"] = parts.vga_bios.string();
     object["undo"] = parts.undo;
+    object["undo_disks"] = Json::array();
+    for (const auto& file : parts.undo_disks) {
+        object["undo_disks"].push_back(file.string());
+    }
     object["missing"] = Json::array();
     for (const auto& missing : read.missing) {
         object["missing"].push_back(missing.file.string());
@@ -194,8 +200,24 @@ ExitStatus set(const MachineOptions& options, const IsGiven& given) {
     }
     tasks::MachineConfiguration after = configuration_of(*merged);
     after.undo = given("--undo") ? options.undo : before.undo;
+    // An undo disk that is switched off, or whose disk is another one now, is deleted.
+    std::vector<std::filesystem::path> forgotten;
+    for (std::size_t place = 0; place < after.undo_disks.size(); ++place) {
+        if (!after.undo || after.hard_disks[place] != before.hard_disks[place]) {
+            if (!after.undo_disks[place].empty()) {
+                forgotten.push_back(std::exchange(after.undo_disks[place], {}));
+            }
+        }
+    }
     tasks::write_configuration(after, *vmc, folder);
-    return report(options.name, MachineRegistry::store(*machine, *vmc));
+    const ExitStatus stored = report(options.name, MachineRegistry::store(*machine, *vmc));
+    for (const std::filesystem::path& file : stored == kDone ? forgotten : std::vector<std::filesystem::path>()) {
+        if (const disk::Status discarded = disk::discard_undo_disk(file);
+            !discarded && discarded.error().code != disk::ErrorCode::NotFound) {
+            return fail(discarded.error().message);
+        }
+    }
+    return stored;
 }
 
 // ---- declarations --------------------------------------------------------------------------------------------------
@@ -236,7 +258,8 @@ void add_machine_commands(CLI::App& app, Action& action) {
         const auto options = std::make_shared<MachineOptions>();
         CLI::App* command = declare(app, "set", "change what a machine is made of", options);
         add_machine_options(*command, options->machine);
-        command->add_option("--undo", options->undo, "undo disks: true or false")->type_name("BOOL");
+        command->add_option("--undo", options->undo, "undo disks: true or false, which deletes them")
+            ->type_name("BOOL");
         command->footer(
             "Options that are not given stay as they are; an empty value takes a part away. Not while the machine is\n"
             "running or saved. NAME may also be the path of a .vmc file.\n"

@@ -90,7 +90,9 @@ tasks::MachineConfiguration configuration_of(const RunOptions& options) {
     machine.boot_order = options.boot_order;
     machine.bios = absolute(options.bios);
     machine.vga_bios = absolute(options.vga_bios);
-    machine.undo = options.undo;
+    machine.undo = options.undo_disks_on;
+    machine.undo_disks = options.undo_disks;
+    machine.undo_action = options.undo_action;
     return machine;
 }
 
@@ -139,6 +141,9 @@ tl::expected<RunOptions, std::string> options_over(const tasks::MachineConfigura
     }
     take("--bios", merged.bios, machine.bios.string());
     take("--vgabios", merged.vga_bios, machine.vga_bios.string());
+    merged.undo_disks_on = machine.undo;
+    merged.undo_disks = machine.undo_disks;
+    merged.undo_action = machine.undo_action;
     return merged;
 }
 
@@ -160,11 +165,6 @@ tl::expected<RunOptions, std::string> read_machine(const std::filesystem::path& 
     auto merged = options_over(read.machine, options, given);
     if (!merged) {
         return tl::unexpected(name + ": " + merged.error());
-    }
-    if (read.machine.undo && !options.undo) {
-        return tl::unexpected(name +
-                              ": undo disks are switched on, which are not supported yet; --undo throws all changes "
-                              "away at the end, and 'vpc set' switches them off");
     }
     return merged;
 }

@@ -137,6 +137,8 @@ class Host {
     Answer answer(const std::string& method, const json& parameters);
     using TaskMethod = HResult (tasks::VirtualMachine::*)(std::shared_ptr<tasks::IVMTask>&);
     Answer begin(TaskMethod method);
+    Answer turn_off(const json& parameters);
+    disk::Status store_undo_disks(const tasks::UndoDisks& undo_disks);
     Answer begin_in_guest(const std::string& method, const json& parameters);
     Answer guest_info();
     Answer simple(HResult result) const;
@@ -195,6 +197,11 @@ std::string Host::prepare(const RunOptions& options) {
     settings.boot_order = options.boot_order;
     settings.saved_state = machine_.saved_state();
     settings.unix_time = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
+    settings.undoable = options.undo_disks_on;
+    settings.undo_disks = options.undo_disks;
+    settings.undo_action = options.undo_action;
+    settings.undo_folder = machine_.file.parent_path();
+    settings.undo_disks_changed = [this](const tasks::UndoDisks& undo_disks) { return store_undo_disks(undo_disks); };
     for (std::size_t i = 0; i < options.disks.size(); ++i) {
         settings.disks[i] = options.disks[i];
     }
@@ -294,7 +301,7 @@ Answer Host::answer(const std::string& method, const json& parameters) {
         return begin(&tasks::VirtualMachine::Save);
     }
     if (method == "turn_off") {
-        return begin(&tasks::VirtualMachine::TurnOff);
+        return turn_off(parameters);
     }
     if (method == "reset") {
         return begin(&tasks::VirtualMachine::Reset);
@@ -335,6 +342,24 @@ Answer Host::begin(TaskMethod method) {
     std::shared_ptr<tasks::IVMTask> task;
     const HResult error = (vm_.get()->*method)(task);
     return error == HResult::S_OK ? Answer(json{{"task", task->ID()}}) : refused(error);
+}
+
+Answer Host::turn_off(const json& parameters) {
+    if (parameters.contains("undo")) {
+        const json& undo = parameters["undo"];
+        if (undo != "keep" && undo != "commit" && undo != "discard") {
+            return tasks::bad_parameters("'undo' has to be keep, commit or discard");
+        }
+        vm_->UndoAction(undo == "keep"     ? tasks::VMUndoAction::Keep
+                        : undo == "commit" ? tasks::VMUndoAction::Commit
+                                           : tasks::VMUndoAction::Discard);
+    }
+    return begin(&tasks::VirtualMachine::TurnOff);
+}
+
+disk::Status Host::store_undo_disks(const tasks::UndoDisks& undo_disks) {
+    return tasks::MachineRegistry::change(
+        machine_, [&](tasks::Vmc& vmc) { write_undo_disks(undo_disks, vmc, machine_.file.parent_path()); }, lock_);
 }
 
 Answer Host::begin_in_guest(const std::string& method, const json& parameters) {

@@ -20,11 +20,12 @@ struct StartWatcher {
 /// Runs a machine in this process, without a window, until it is turned off or saved, and lets other processes control
 /// it. `options` describe the machine; serial ports can only be "file:PATH" and "null".
 ///
-/// The methods that it answers (see tasks/control_server.h): hello; state; pause; resume; save, turn_off, reset, and
-/// shutdown, restart, logoff {time_limit}, in seconds: they return {"task": ID}; tasks; task {id}; cancel {id}; type
-/// {keys}; screenshot {file}, an absolute path; insert {drive, file} and eject {drive}, drive being a, b or cd;
-/// guest_info (see tasks::GuestInformation). A task is an object with the keys id, description, percent, complete,
-/// cancelable and, when it is complete, result (VMTaskResult), error (HRESULT) and error_description.
+/// The methods that it answers (see tasks/control_server.h): hello; state; pause; resume; save, reset, turn_off {undo}
+/// (keep, commit or discard), and shutdown, restart, logoff {time_limit}, in seconds: they return {"task": ID}; tasks;
+/// task {id}; cancel {id}; type {keys}; screenshot {file}, an absolute path; insert {drive, file} and eject {drive},
+/// drive being a, b or cd; guest_info (see tasks::GuestInformation). A task is an object with the keys id, description,
+/// percent, complete, cancelable and, when it is complete, result (VMTaskResult), error (HRESULT) and
+/// error_description.
 void host_machine(const tasks::RegisteredMachine& machine, const RunOptions& options, const StartWatcher& watcher);
 
 }  // namespace vpc::cli

@@ -9,6 +9,7 @@
 #include "ui/cli/disk_command.h"
 #include "ui/cli/exit_status.h"
 #include "ui/cli/machine_command.h"
+#include "ui/cli/rest_command.h"
 #include "ui/cli/run_command.h"
 #include "ui/cli/run_options.h"
 
@@ -60,6 +61,7 @@ int main(int argc, char** argv) {
     });
     add_machine_commands(app, action);
     add_control_commands(app, action);
+    add_rest_commands(app, action);
     add_disk_command(app, action);
 
     try {

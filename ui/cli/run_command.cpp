@@ -150,6 +150,12 @@ ExitStatus run_machine(const RunOptions& typed, const IsGiven& given) {
             return fail(read.error());
         }
         options = std::move(*read);
+        if (options.undo_disks_on && !options.undo) {
+            return fail(
+                fmt::format("{}: undo disks are switched on, which only 'vpc start' uses; --undo throws all "
+                            "changes away at the end, and 'vpc set' switches them off",
+                            typed.machine));
+        }
     }
     for (const std::string& category : options.trace) {
         trace_category(category);

@@ -1,9 +1,12 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "tasks/undo_action.h"
 
 namespace CLI {  // NOLINT(readability-identifier-naming): named by the library
 class App;
@@ -33,6 +36,10 @@ struct RunOptions {
     std::string screenshot;
     bool print_screen = false;
     bool undo = false;
+    /// Undo disks, which only a registered machine has: its configuration's.
+    bool undo_disks_on = false;
+    std::array<std::filesystem::path, 4> undo_disks;
+    tasks::VMUndoAction undo_action = tasks::VMUndoAction::Keep;
     std::string bios;
     std::string vga_bios;
     std::string cpu;

@@ -1,0 +1,153 @@
+#include "ui/cli/rest_command.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+
+#include "tasks/machine_configuration.h"
+#include "tasks/machine_registry.h"
+#include "tasks/virtual_machine.h"
+#include "tasks/virtual_pc.h"
+#include "ui/cli/disk_task.h"
+#include "ui/cli/machine_file.h"
+
+namespace vpc::cli {
+namespace {
+
+using tasks::HResult;
+using tasks::MachineRegistry;
+
+struct RestOptions {
+    std::string name;
+    TaskOptions task;
+};
+
+ExitStatus fail(const std::string& name, const tasks::Outcome& outcome) {
+    print_text(stderr,
+               fmt::format("vpc: {}: {}{}{}\n", name, tasks::hresult_text(outcome.error, tasks::Language::English),
+                           outcome.detail.empty() ? "" : ": ", outcome.detail));
+    return kFailed;
+}
+
+ExitStatus fail(const std::string& problem) {
+    print_text(stderr, fmt::format("vpc: {}\n", problem));
+    return kFailed;
+}
+
+/// A machine that nobody runs, and nobody can start while this lives.
+class RestingMachine {
+  public:
+    tasks::Outcome open(const tasks::RegisteredMachine& machine) {
+        machine_ = machine;
+        if (tasks::Outcome locked = MachineRegistry::lock(machine, lock_); locked.error != HResult::S_OK) {
+            return locked;
+        }
+        const auto vmc = tasks::Vmc::read(machine.file);
+        if (!vmc) {
+            return tasks::outcome_of(tl::unexpected(vmc.error()));
+        }
+        const auto parts = tasks::read_configuration(*vmc, machine.file.parent_path()).machine;
+        tasks::MachineSettings settings;
+        settings.name = machine.name;
+        settings.disks = parts.hard_disks;
+        settings.saved_state = machine.saved_state();
+        settings.undoable = parts.undo;
+        settings.undo_disks = parts.undo_disks;
+        settings.undo_disks_changed = [this](const tasks::UndoDisks& undo_disks) {
+            return MachineRegistry::change(
+                machine_,
+                [&](tasks::Vmc& changed) { write_undo_disks(undo_disks, changed, machine_.file.parent_path()); },
+                lock_);
+        };
+        vm = tasks::VirtualMachine::make(std::move(settings), pc_.worker(), pc_.Tasks());
+        return {};
+    }
+
+  private:
+    tasks::RegisteredMachine machine_;
+    std::unique_ptr<disk::File> lock_;
+    tasks::VirtualPC pc_;
+
+  public:
+    std::shared_ptr<tasks::VirtualMachine> vm;  // last: its tasks use the rest
+};
+
+ExitStatus discard_state(const RestOptions& options) {
+    const auto machine = find_machine(options.name);
+    if (!machine) {
+        return fail(machine.error());
+    }
+    RestingMachine resting;
+    tasks::Outcome outcome = resting.open(*machine);
+    if (outcome.error == HResult::S_OK) {
+        outcome.error = resting.vm->DiscardSavedState();
+    }
+    return outcome.error == HResult::S_OK ? kDone : fail(options.name, outcome);
+}
+
+ExitStatus discard_undo(const RestOptions& options) {
+    const auto machine = find_machine(options.name);
+    if (!machine) {
+        return fail(machine.error());
+    }
+    RestingMachine resting;
+    tasks::Outcome outcome = resting.open(*machine);
+    if (outcome.error == HResult::S_OK) {
+        outcome = resting.vm->DiscardUndoDisks();
+    }
+    return outcome.error == HResult::S_OK ? kDone : fail(options.name, outcome);
+}
+
+ExitStatus merge_undo(const RestOptions& options) {
+    const auto machine = find_machine(options.name);
+    if (!machine) {
+        return fail(machine.error());
+    }
+    RestingMachine resting;
+    if (const tasks::Outcome opened = resting.open(*machine); opened.error != HResult::S_OK) {
+        return fail(options.name, opened);
+    }
+    std::shared_ptr<tasks::IVMTask> task;
+    if (const HResult begun = resting.vm->MergeUndoDisks(task); begun != HResult::S_OK) {
+        return fail(options.name, {begun, tasks::VMTaskResult::UnexpectedError, {}});
+    }
+    constexpr std::int32_t kLook = 50;  // milliseconds
+    return watch_task(task->Description(), options.task, [&](const disk::Operation& operation) {
+        while (!task->IsComplete()) {
+            task->WaitForCompletion(kLook);
+            operation.progress({.done = static_cast<std::uint64_t>(task->PercentCompleted()), .total = 100});
+            if (operation.stop.stop_requested()) {
+                task->Cancel();
+            }
+        }
+        return tasks::Outcome{task->Error(), task->Result(),
+                              fmt::format("{}: {}", options.name, task->ErrorDescription())};
+    });
+}
+
+using Command = ExitStatus (*)(const RestOptions&);
+
+CLI::App* declare(CLI::App& app, Action& action, const char* name, const char* help, Command command,
+                  const std::shared_ptr<RestOptions>& options) {
+    CLI::App* declared = app.add_subcommand(name, help);
+    declared->add_option("NAME", options->name, "the machine: its registered name, or its .vmc")->required();
+    declared->callback([options, command, &action] { action = [options, command] { return command(*options); }; });
+    return declared;
+}
+
+}  // namespace
+
+void add_rest_commands(CLI::App& app, Action& action) {
+    declare(app, action, "discard-state", "throw a saved machine's state away, as a power failure does", discard_state,
+            std::make_shared<RestOptions>());
+    declare(app, action, "discard-undo", "throw away what the undo disks of a machine that is off hold", discard_undo,
+            std::make_shared<RestOptions>());
+    const auto options = std::make_shared<RestOptions>();
+    add_task_options(
+        *declare(app, action, "merge-undo", "write what the undo disks of a machine that is off hold into its disks",
+                 merge_undo, options),
+        options->task);
+}
+
+}  // namespace vpc::cli
