@@ -89,8 +89,10 @@ class Sequence {
                 }
                 break;
             case 4:
-                ++resets_;
-                board_->post([this] { board_->reset(); });
+                board_->post([this] {  // a pause may come first, even the last
+                    ++resets_;
+                    board_->reset();
+                });
                 break;
             case 5:
                 pause();
@@ -161,7 +163,7 @@ class Sequence {
     std::unique_ptr<Board> board_;
     std::thread machine_;
     std::atomic<bool> paused_ = false;
-    std::uint64_t resets_ = 0;
+    std::uint64_t resets_ = 0;  // machine's thread
     bool floppy_ = false;
     bool disc_ = false;
 };
