@@ -24,8 +24,8 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "guests"))
 from run_guest import SKIPPED, add_kernel_options  # noqa: E402
 
-BOOT_SECONDS = 180
-ANSWER_SECONDS = 60
+BOOT_SECONDS = 300
+ANSWER_SECONDS = 120
 NOISE_MIB = 40
 
 

@@ -90,7 +90,15 @@ class BridgeMachine {
         settings.heart_beat = std::chrono::milliseconds(200);
         commands["guest-ping"] = returning(Json::object());
     }
-    ~BridgeMachine() { machine.reset(); }
+    ~BridgeMachine() {
+        // The guest may be asking its agent still, who uses `machine` until the guest is off.
+        std::shared_ptr<IVMTask> task;
+        if (machine && machine->TurnOff(task) == HResult::S_OK) {
+            task->WaitForCompletion(-1);
+        }
+    }
+    BridgeMachine(const BridgeMachine&) = delete;
+    BridgeMachine& operator=(const BridgeMachine&) = delete;
 
     static Command returning(const Json& value) {
         return [text = Json{{"return", value}}.dump() + "\n"](const Json&) { return text; };
