@@ -83,7 +83,8 @@ TaskWork creation(disk::NewImage image) {
 
 }  // namespace
 
-VirtualPC::VirtualPC(Language language) : language_(language) {}
+VirtualPC::VirtualPC(Language language, std::filesystem::path machines)
+    : language_(language), registry_(std::move(machines)) {}
 
 HResult VirtualPC::create_disk(TaskKind kind, const std::filesystem::path& path, std::int32_t megabytes,
                                std::shared_ptr<IVMTask>& task) {

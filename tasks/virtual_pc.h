@@ -1,10 +1,17 @@
 #pragma once
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
 
 #include "tasks/hard_disk.h"
+#include "tasks/machine_configuration.h"
+#include "tasks/machine_registry.h"
 #include "tasks/task_collection.h"
+#include "tasks/virtual_machine.h"
 #include "tasks/worker.h"
 
 namespace vpc::tasks {
@@ -21,13 +28,24 @@ namespace vpc::tasks {
 /// (checked against the full size of a dynamic disk, too); ERROR_DISK_FULL (less than 8 MB free, or a fixed disk does
 /// not fit); of a differencing disk also those of opening its parent (see HardDisk), ERROR_BAD_PATHNAME (both paths are
 /// relative) and VM_E_PARENT_PATH_NOT_FOUND; VM_E_APP_SHUTTING_DOWN. A folder that is missing is made.
+///
+/// Machines are those of a MachineRegistry. As long as a machine's object lives, the machine is this process's: others
+/// get VM_E_VM_RUNNING. Names are compared without regard to case. Virtual PC's registering of configurations that are
+/// elsewhere is not there, since the registry's folder is the register.
 class VirtualPC {
   public:
     static constexpr std::int32_t kSmallestDisk = 3;         ///< MB
     static constexpr std::int32_t kLargestDisk = 2'088'960;  ///< MB: 2040 GB
 
     /// Tasks describe themselves in `language`.
-    explicit VirtualPC(Language language = Language::English);
+    explicit VirtualPC(Language language = Language::English,
+                       std::filesystem::path machines = MachineRegistry::default_folder());
+    /// What machines start with that are made after this.
+    struct Firmware {
+        std::vector<std::uint8_t> bios;
+        std::vector<std::uint8_t> vga_bios;
+    };
+    void use_firmware(Firmware firmware) { firmware_ = std::move(firmware); }
 
     // NOLINTBEGIN(readability-identifier-naming): Virtual PC's names
 
@@ -41,10 +59,24 @@ class VirtualPC {
                                               std::shared_ptr<IVMTask>& task);
     /// Those of check_path; ERROR_PATH_NOT_FOUND, ERROR_FILE_NOT_FOUND.
     HResult GetHardDisk(const std::filesystem::path& path, std::shared_ptr<HardDisk>& disk);
+    /// Those of check_machine_name; VM_E_CONFIG_DUPLICATE_NAME; those of the host. Virtual PC's folder is the
+    /// registry's.
+    HResult CreateVirtualMachine(const std::string& name, const MachineConfiguration& configuration,
+                                 std::shared_ptr<VirtualMachine>& machine);
+    /// The same object for as long as somebody holds it. S_FALSE: there is none of this name. VM_E_VM_RUNNING: another
+    /// process has it. VM_E_INVALID_HD_FILE: the configuration cannot be read.
+    HResult FindVirtualMachine(const std::string& name, std::shared_ptr<VirtualMachine>& machine);
+    /// With its saved state and undo disks; its disks stay. S_FALSE: there is none. VM_E_VM_RUNNING: somebody, in this
+    /// process or another, holds it.
+    HResult DeleteVirtualMachine(const std::string& name);
+    /// All that are registered, in the order of their names; nothing is opened.
+    std::vector<RegisteredMachine> VirtualMachines() const { return registry_.machines(); }
     TaskCollection& Tasks() { return tasks_; }
 
     // NOLINTEND(readability-identifier-naming)
 
+    /// FindVirtualMachine for any configuration file, with the reason as detail.
+    Outcome open_machine(const RegisteredMachine& registered, std::shared_ptr<VirtualMachine>& machine);
     Worker& worker() { return worker_; }
     Language language() const { return language_; }
     /// Cancels what can be cancelled, waits for the rest, and refuses new tasks from then on.
@@ -55,6 +87,10 @@ class VirtualPC {
                         std::shared_ptr<IVMTask>& task);
 
     const Language language_;
+    const MachineRegistry registry_;
+    Firmware firmware_;
+    std::mutex mutex_;
+    std::map<std::filesystem::path, std::weak_ptr<VirtualMachine>> machines_;  // by their configurations
     TaskCollection tasks_;
     Worker worker_;  // last: it ends first
 };

@@ -5,8 +5,6 @@
 #include <CLI/CLI.hpp>
 #include <memory>
 
-#include "tasks/machine_configuration.h"
-#include "tasks/machine_registry.h"
 #include "tasks/virtual_machine.h"
 #include "tasks/virtual_pc.h"
 #include "ui/cli/disk_task.h"
@@ -16,7 +14,6 @@ namespace vpc::cli {
 namespace {
 
 using tasks::HResult;
-using tasks::MachineRegistry;
 
 struct RestOptions {
     std::string name;
@@ -38,35 +35,9 @@ ExitStatus fail(const std::string& problem) {
 /// A machine that nobody runs, and nobody can start while this lives.
 class RestingMachine {
   public:
-    tasks::Outcome open(const tasks::RegisteredMachine& machine) {
-        machine_ = machine;
-        if (tasks::Outcome locked = MachineRegistry::lock(machine, lock_); locked.error != HResult::S_OK) {
-            return locked;
-        }
-        const auto vmc = tasks::Vmc::read(machine.file);
-        if (!vmc) {
-            return tasks::outcome_of(tl::unexpected(vmc.error()));
-        }
-        const auto parts = tasks::read_configuration(*vmc, machine.file.parent_path()).machine;
-        tasks::MachineSettings settings;
-        settings.name = machine.name;
-        settings.disks = parts.hard_disks;
-        settings.saved_state = machine.saved_state();
-        settings.undoable = parts.undo;
-        settings.undo_disks = parts.undo_disks;
-        settings.undo_disks_changed = [this](const tasks::UndoDisks& undo_disks) {
-            return MachineRegistry::change(
-                machine_,
-                [&](tasks::Vmc& changed) { write_undo_disks(undo_disks, changed, machine_.file.parent_path()); },
-                lock_);
-        };
-        vm = tasks::VirtualMachine::make(std::move(settings), pc_.worker(), pc_.Tasks());
-        return {};
-    }
+    tasks::Outcome open(const tasks::RegisteredMachine& machine) { return pc_.open_machine(machine, vm); }
 
   private:
-    tasks::RegisteredMachine machine_;
-    std::unique_ptr<disk::File> lock_;
     tasks::VirtualPC pc_;
 
   public:
