@@ -156,7 +156,14 @@ std::string Board::wire() {
     fw_cfg_ = std::make_unique<FwCfg>(ports_, memory_);
 
     pci_ = std::make_unique<PciBus>(ports_, [request](std::uint8_t) { request(); });
-    host_bridge_ = std::make_unique<I440Fx>(memory_, bios, configuration_.bios.size());
+    // The bridge shows the VGA BIOS below 1 MiB; at home it is below the system BIOS.
+    std::uint8_t* vga_bios = nullptr;
+    const std::size_t vga_bios_size = (configuration_.vga_bios.size() + 0xFFF) & ~std::size_t{0xFFF};
+    if (vga_bios_size != 0) {
+        vga_bios =
+            memory_.map_rom("VGA BIOS", rom_base - static_cast<std::uint32_t>(vga_bios_size), configuration_.vga_bios);
+    }
+    host_bridge_ = std::make_unique<I440Fx>(memory_, bios, configuration_.bios.size(), vga_bios, vga_bios_size);
     std::array<Line, Piix4Isa::kInterrupts> routed;
     for (unsigned irq = 0; irq < routed.size(); ++irq) {
         routed[irq] = interrupt_line(irq);

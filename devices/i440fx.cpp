@@ -28,14 +28,17 @@ constexpr std::uint32_t kLargestBios = 0x20000;
 
 }  // namespace
 
-I440Fx::I440Fx(PhysicalMemory& memory, std::uint8_t* bios, std::size_t bios_size)
+I440Fx::I440Fx(PhysicalMemory& memory, std::uint8_t* bios, std::size_t bios_size, std::uint8_t* vga_bios,
+               std::size_t vga_bios_size)
     : PciFunction({.vendor = 0x8086,
                    .device = 0x1237,
                    .revision = 2,
                    .class_code = 0x060000,
                    .subsystem_vendor = 0x1AF4,
                    .subsystem = 0x1100}),
-      memory_(memory) {
+      memory_(memory),
+      vga_bios_(vga_bios),
+      vga_bios_end_(kShadow + static_cast<std::uint32_t>(vga_bios_size)) {
     const std::size_t visible = std::min<std::size_t>(bios_size, kLargestBios) & ~std::size_t{0xFFF};
     bios_ = bios + (bios_size - visible);
     bios_first_ = kShadowEnd - static_cast<std::uint32_t>(visible);
@@ -85,9 +88,11 @@ void I440Fx::map_segment(unsigned segment, unsigned attributes) {
     pam_attributes_[segment] = static_cast<std::uint8_t>(attributes);
     const std::uint32_t first = kShadow + segment * kSegmentSize;
     const std::uint32_t end = segment == kBiosSegment ? kShadowEnd : first + kSegmentSize;
-    // A BIOS may begin in the middle of a segment.
+    // A BIOS may begin or end in the middle of a segment.
+    const std::uint32_t vga_bios_end = std::clamp(vga_bios_end_, first, end);
     const std::uint32_t bios_first = std::clamp(bios_first_, first, end);
-    map_part(first, bios_first, attributes);
+    map_part(first, vga_bios_end, attributes);
+    map_part(vga_bios_end, bios_first, attributes);
     map_part(bios_first, end, attributes);
 }
 
@@ -96,7 +101,9 @@ void I440Fx::map_part(std::uint32_t first, std::uint32_t end, unsigned attribute
         return;
     }
     std::uint8_t* dram = memory_.ram() + first;
-    std::uint8_t* rom = first >= bios_first_ ? bios_ + (first - bios_first_) : nullptr;
+    std::uint8_t* rom = first >= bios_first_    ? bios_ + (first - bios_first_)
+                        : first < vga_bios_end_ ? vga_bios_ + (first - kShadow)
+                                                : nullptr;
     memory_.set_window(first, end - first,
                        {.read = (attributes & kReadEnable) != 0 ? dram : rom,
                         .write = (attributes & kWriteEnable) != 0 ? dram : nullptr});

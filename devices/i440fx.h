@@ -11,7 +11,8 @@ namespace vpc::devices {
 
 /// Intel 82441FX host bridge, PCI device 0: the PAM registers 59h-5Fh decide for each 16 KiB of C0000h-EFFFFh, and for
 /// F0000h-FFFFFh as one, whether reads and writes go to DRAM or to the PCI bus. On the PCI bus lies the BIOS ROM, whose
-/// last 128 KiB show at E0000h-FFFFFh; below it nobody answers.
+/// last 128 KiB show at E0000h-FFFFFh, and the display's BIOS, at C0000h as on an ISA card: firmware that does not
+/// fetch it from fw_cfg finds it there. In between nobody answers.
 ///
 /// The subsystem id is 1AF4h:1100h, QEMU's board: by it SeaBIOS decides that it runs on an emulator and sets up chip
 /// set, interrupt routing and tables itself. The SMRAM register 72h is kept but hides nothing: this PC has no system
@@ -20,8 +21,10 @@ namespace vpc::devices {
 class I440Fx : public PciFunction {
   public:
     /// `bios` points at the whole ROM, `bios_size` bytes of a multiple of 4096, as PhysicalMemory::map_rom returned it,
-    /// and stays valid as long as the memory does. Shows the BIOS at once.
-    I440Fx(PhysicalMemory& memory, std::uint8_t* bios, std::size_t bios_size);
+    /// and stays valid as long as the memory does. So does `vga_bios`, at most 64 KiB; null and 0: none. Shows them at
+    /// once.
+    I440Fx(PhysicalMemory& memory, std::uint8_t* bios, std::size_t bios_size, std::uint8_t* vga_bios = nullptr,
+           std::size_t vga_bios_size = 0);
 
     std::string_view name() const override { return "440FX"; }
     void serialize(StateStream& stream) override;
@@ -36,8 +39,10 @@ class I440Fx : public PciFunction {
     void map_part(std::uint32_t first, std::uint32_t end, unsigned attributes);
 
     PhysicalMemory& memory_;
-    std::uint8_t* bios_;                                  // the part that shows below 1 MiB
-    std::uint32_t bios_first_;                            // where it shows
+    std::uint8_t* bios_;        // the part that shows below 1 MiB
+    std::uint32_t bios_first_;  // where it shows
+    std::uint8_t* vga_bios_;
+    std::uint32_t vga_bios_end_;                          // in guest memory; C0000h when there is none
     std::array<std::uint8_t, kSegments> pam_attributes_;  // as last laid over the memory
 };
 

@@ -65,6 +65,23 @@ TEST_F(I440FxTest, ASmallerBiosShowsBelowOneMegabyte) {
     EXPECT_EQ(other.memory.read_bus(0xF5FFF, 1), 0x12u);
 }
 
+TEST_F(I440FxTest, TheVgaBiosShowsAtItsPlaceUntilDramCoversIt) {
+    Bench other;
+    std::uint8_t* system = other.memory.map_rom("BIOS", 0xFFFF0000, bios_of(64 * 1024));
+    std::uint8_t* vga = other.memory.map_rom("VGA BIOS", 0xFFFE7000, bios_of(36 * 1024));
+    I440Fx with_vga(other.memory, system, 64 * 1024, vga, 36 * 1024);
+    EXPECT_EQ(other.memory.read_bus(0xC0000, 1), 8u);
+    EXPECT_EQ(other.memory.read_bus(0xC8FFF, 1), 0u);
+    EXPECT_EQ(other.memory.read_bus(0xC9000, 1), 0xFFu);
+    EXPECT_EQ(other.memory.read_bus(0xF0000, 1), 15u);
+    other.memory.write_bus(0xC8000, 0x12, 1);
+    EXPECT_EQ(other.memory.read_bus(0xC8000, 1), 0u);
+    with_vga.write_config(0x5B, 0x03, 1);  // C8000h-CBFFFh
+    other.memory.write_bus(0xC8000, 0x12, 1);
+    EXPECT_EQ(other.memory.read_bus(0xC8000, 1), 0x12u);
+    EXPECT_EQ(other.memory.read_bus(0xC7000, 1), 1u);
+}
+
 TEST_F(I440FxTest, PamDecidesReadsAndWritesApart) {
     dram(0xF1234) = 0x77;
     bridge.write_config(0x59, 0x20, 1);  // writes to DRAM, reads from the ROM: how firmware copies itself
