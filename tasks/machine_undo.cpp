@@ -50,45 +50,40 @@ disk::Status VirtualMachine::remember_undo_disks(UndoDisks disks) {
     return {};
 }
 
-disk::Result<std::unique_ptr<disk::BlockDevice>> VirtualMachine::open_hard_disk(std::size_t place, UndoDisks& undo,
-                                                                                VMStartupOption option) const {
+Outcome VirtualMachine::prepare_undo_disk(std::size_t place, std::filesystem::path& undo,
+                                          VMStartupOption option) const {
     const std::filesystem::path& file = settings_.disks[place];
-    if (!settings_.undoable) {
-        return disk::open_image(file, disk::OpenMode::ReadWrite);
-    }
-    if (undo[place].empty()) {
+    if (undo.empty()) {
         auto begun = disk::begin_undo_disk(file,
                                            {.folder = settings_.undo_folder,
                                             .controller = static_cast<unsigned>(place / 2),
                                             .unit = static_cast<unsigned>(place % 2)},
                                            {});
         if (!begun) {
-            return tl::unexpected(begun.error());
+            return outcome_of(tl::unexpected(begun.error()));
         }
-        undo[place] = std::move(*begun);
+        undo = std::move(*begun);
     }
-    auto state = disk::read_undo_disk(undo[place], file);
+    const auto state = disk::read_undo_disk(undo, file);
     if (!state) {
         std::error_code ignored;
-        if (state.error().code == disk::ErrorCode::NotFound && !std::filesystem::exists(undo[place], ignored)) {
-            return disk::fail(
-                disk::ErrorCode::NotFound,
-                fmt::format("the undo disk '{}' is missing: put it back, or switch undo disks off to give "
-                            "up the changes in it",
-                            undo[place].string()));
+        if (state.error().code == disk::ErrorCode::NotFound && !std::filesystem::exists(undo, ignored)) {
+            return {HResult::ERROR_FILE_NOT_FOUND, VMTaskResult::UnexpectedError,
+                    fmt::format("the undo disk '{}' is missing: put it back, or switch undo disks off to give up the "
+                                "changes in it",
+                                undo.string())};
         }
-        return tl::unexpected(state.error());
+        return outcome_of(tl::unexpected(state.error()));
     }
     if (state->disk_changed && option == VMStartupOption::FixParentTimestampMismatch) {
-        if (const auto changed = disk::set_parent(undo[place], file, {}, {}); !changed) {
-            return tl::unexpected(changed.error());
-        }
-    } else if (state->disk_changed) {
-        return disk::fail(
-            disk::ErrorCode::ParentMismatch,
-            fmt::format("'{}' was changed after its undo disk '{}' was begun", file.string(), undo[place].string()));
+        const auto changed = disk::set_parent(undo, file, {}, {});
+        return changed ? Outcome{} : outcome_of(tl::unexpected(changed.error()));
     }
-    return disk::open_undo_disk(undo[place], file);
+    if (state->disk_changed) {
+        return {HResult::VM_E_PARENT_MODIFIED, VMTaskResult::UnexpectedError,
+                fmt::format("'{}' was changed after its undo disk '{}' was begun", file.string(), undo.string())};
+    }
+    return {};
 }
 
 Outcome VirtualMachine::commit_undo_disks(const disk::Operation& operation) {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "disk/block_device.h"
+#include "disk/operations/undo_disk.h"
 #include "tasks/start_task.h"
 
 namespace vpc::tasks {
@@ -272,8 +273,14 @@ Outcome VirtualMachine::open_hard_disks(devices::BoardConfiguration& configurati
         if (settings_.disks[i].empty()) {
             continue;
         }
+        if (settings_.undoable) {
+            if (Outcome prepared = prepare_undo_disk(i, undo[i], option); prepared.result != VMTaskResult::Success) {
+                return prepared;
+            }
+        }
         // Locked first and looked at then: nobody writes in between.
-        auto image = open_hard_disk(i, undo, option);
+        auto image = settings_.undoable ? disk::open_undo_disk(undo[i], settings_.disks[i])
+                                        : disk::open_image(settings_.disks[i], disk::OpenMode::ReadWrite);
         if (!image) {
             return outcome_of(tl::unexpected(image.error()));
         }

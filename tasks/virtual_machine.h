@@ -94,9 +94,9 @@ struct MachineSettings {
 /// | Method  | Errors at once       | Errors through the task                                                  |
 /// |---------|----------------------|--------------------------------------------------------------------------|
 /// | Startup | VM_E_VM_RUNNING      | those of opening disks; VM_E_OUT_OF_RESOURCE (no board);                 |
-/// |         |                      | VM_E_PARENT_CHILD_ID_MISMATCH (an undo disk was begun for another disk,  |
-/// |         |                      | or its disk was changed since: Startup2 with FixParentTimestampMismatch  |
-/// |         |                      | takes the latter; with undo disks alone)                                 |
+/// |         |                      | VM_E_PARENT_CHILD_ID_MISMATCH (an undo disk was begun for another disk); |
+/// |         |                      | VM_E_PARENT_MODIFIED (its disk was changed since: Startup2 with          |
+/// |         |                      | FixParentTimestampMismatch takes that; for undo disks alone)             |
 /// |         |                      | VM_E_PREF_SAVED_STATE_BAD_VERSION with IncompatibleSavedStateError (the  |
 /// |         |                      | state does not fit, is damaged, or its disks changed)                    |
 /// | Save    | VM_E_VM_NOT_RUNNING  | those of writing a file: the machine runs on. After the point of no      |
@@ -197,8 +197,8 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     Outcome bring_up(TaskControl& control, bool restore, VMStartupOption option);
     Outcome open_hard_disks(devices::BoardConfiguration& configuration, DiskGenerations& generations,
                             VMStartupOption option);
-    disk::Result<std::unique_ptr<disk::BlockDevice>> open_hard_disk(std::size_t place, UndoDisks& undo,
-                                                                    VMStartupOption option) const;
+    /// Begins one if there is none, and looks whether it and its disk go together.
+    Outcome prepare_undo_disk(std::size_t place, std::filesystem::path& undo, VMStartupOption option) const;
     /// The file of a disk that a session changes.
     std::filesystem::path written_file(std::size_t place) const;
     /// Opens what is in the removable drives.

@@ -355,7 +355,7 @@ TEST(UndoDisks, OfAChangedDiskAreTakenOnRequestOnly) {
     ASSERT_EQ(session.turn_off(VMUndoAction::Keep), HResult::S_OK);
     std::filesystem::last_write_time(session.disk(),
                                      std::filesystem::last_write_time(session.disk()) + std::chrono::hours(1));
-    EXPECT_EQ(session.start(), HResult::VM_E_PARENT_CHILD_ID_MISMATCH);
+    EXPECT_EQ(session.start(), HResult::VM_E_PARENT_MODIFIED);
     EXPECT_EQ(session.machine->State(), TurnedOff);
     EXPECT_EQ(session.machine->Startup2(static_cast<VMStartupOption>(2), session.task), HResult::E_INVALIDARG);
     ASSERT_EQ(session.machine->Startup2(VMStartupOption::FixParentTimestampMismatch, session.task), HResult::S_OK);
