@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "disk/large_write.h"
 #include "disk/log.h"
 #include "disk/transfer.h"
 
@@ -44,7 +45,7 @@ Status FlatStorage::write(std::uint64_t sector, std::span<const ConstBuffer> buf
         return fail(ErrorCode::ReadOnly, file_->name() + " was opened read-only");
     }
     changed_ = true;
-    return file_->write(sector * kSectorSize, buffers);
+    return write_data(*file_, sector * kSectorSize, buffers);
 }
 
 Status FlatStorage::flush() {

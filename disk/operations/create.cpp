@@ -20,6 +20,8 @@ namespace {
 
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kHeaderOffset = 512;
+/// Bytes of the host's disk taken between two chances to stop.
+constexpr std::uint64_t kReservedAtOnce = std::uint64_t{256} << 20;
 
 constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) {
     return (value + unit - 1) / unit * unit;
@@ -55,13 +57,22 @@ Status check_block_size(std::uint32_t block_size, std::uint64_t size) {
     return {};
 }
 
-Status write_flat(File& file, std::uint64_t size, const std::optional<vhd::Footer>& footer, bool reserve) {
+Status write_flat(File& file, std::uint64_t size, const std::optional<vhd::Footer>& footer, bool reserve,
+                  WorkMeter& meter) {
     const std::uint64_t all = size + (footer ? vhd::kFooterSize : 0);
     if (auto status = file.truncate(all); !status) {
         return status;
     }
     if (reserve) {
-        if (auto status = file.allocate(0, all); !status) {
+        meter.set_total(all);
+    }
+    for (std::uint64_t done = 0; reserve && done < all;) {
+        const std::uint64_t length = std::min(kReservedAtOnce, all - done);
+        if (auto status = meter.wait_for([&] { return file.allocate(done, length); }); !status) {
+            return status;
+        }
+        done += length;
+        if (auto status = meter.add(length); !status) {
             return status;
         }
     }
@@ -143,7 +154,7 @@ Status write_child(File& file, const NewImage& image) {
     return write_blocked(file, footer, header, image);
 }
 
-Status write_contents(File& file, const NewImage& image) {
+Status write_contents(File& file, const NewImage& image, WorkMeter& meter) {
     if (image.type == ImageType::Differencing) {
         return write_child(file, image);
     }
@@ -152,9 +163,10 @@ Status write_contents(File& file, const NewImage& image) {
     }
     switch (image.type) {
         case ImageType::Raw:
-            return write_flat(file, image.size, std::nullopt, image.reserve);
+            return write_flat(file, image.size, std::nullopt, image.reserve, meter);
         case ImageType::Fixed:
-            return write_flat(file, image.size, vhd::new_footer(vhd::DiskType::Fixed, image.size), image.reserve);
+            return write_flat(file, image.size, vhd::new_footer(vhd::DiskType::Fixed, image.size), image.reserve,
+                              meter);
         default:
             break;
     }
@@ -218,8 +230,7 @@ Status create_image(const NewImage& image, const Operation& operation) {
     if (auto status = meter.tick(); !status) {
         return status;
     }
-    // Reserving room can take the host a while.
-    if (auto status = meter.wait_for([&] { return write_contents((*file)->file(), image); }); !status) {
+    if (auto status = write_contents((*file)->file(), image, meter); !status) {
         return status;
     }
     if (auto status = meter.tick(); !status) {

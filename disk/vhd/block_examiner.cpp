@@ -1,6 +1,7 @@
 #include "disk/vhd/block_examiner.h"
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "disk/transfer.h"
@@ -23,6 +24,19 @@ bool is_set(const std::vector<std::uint8_t>& bitmap, std::uint32_t sector) {
     return (bitmap[sector / 8] & 0x80 >> sector % 8) != 0;
 }
 
+std::uint32_t count_set(const std::vector<std::uint8_t>& bitmap, std::uint32_t first, std::uint32_t end) {
+    std::uint32_t count = 0;
+    for (std::uint32_t sector = first; sector < end;) {
+        if (sector % 8 == 0 && end - sector >= 8) {
+            count += static_cast<std::uint32_t>(std::popcount(bitmap[sector / 8]));
+            sector += 8;
+        } else {
+            count += is_set(bitmap, sector++) ? 1 : 0;
+        }
+    }
+    return count;
+}
+
 }  // namespace
 
 BlockExaminer::BlockExaminer(File& file, const Footer& footer, std::uint64_t end, std::vector<Finding>& findings,
@@ -33,10 +47,11 @@ void BlockExaminer::add(FindingKind kind, Remedy remedy, const std::string& text
     findings_.push_back({.kind = kind, .problem = true, .remedy = remedy, .text = text});
 }
 
-/// For what there can be millions of.
-void BlockExaminer::add_counted(FindingKind kind, Remedy remedy, const std::string& text) {
+/// For what there can be millions of: `text` is a function, as most of the texts are not needed.
+template <typename Text>
+void BlockExaminer::add_counted(FindingKind kind, Remedy remedy, Text text) {
     if (++counts_[kind] <= kMaxFindingsOfAKind) {
-        add(kind, remedy, text);
+        add(kind, remedy, text());
     }
 }
 
@@ -110,19 +125,25 @@ std::uint32_t BlockExaminer::sectors_of(std::uint32_t block) const {
 
 Status BlockExaminer::examine_table() {
     const auto needed = static_cast<std::uint32_t>(needed_table_entries(footer_.current_size, header_.block_size));
-    std::vector<std::uint32_t> stored;
+    std::uint32_t stored = 0;
     std::uint32_t aligned = 0;
     for (std::uint32_t block = 0; block < needed; ++block) {
         if ((*table_)[block] != BlockTable::kUnallocated) {
-            stored.push_back(block);
+            ++stored;
             aligned += (place_of(block) + bitmap_bytes(header_.block_size)) % kPage == 0 ? 1 : 0;
         }
     }
-    aligned_ = stored.empty() ? (end_of_room_ + kFooterSize) % kPage == 0 : aligned == stored.size();
-    meter_.set_total(1 + stored.size() * std::uint64_t{bitmap_bytes(header_.block_size)});
-    sound_.reserve(stored.size());
-    for (const std::uint32_t block : stored) {
+    aligned_ = stored == 0 ? (end_of_room_ + kFooterSize) % kPage == 0 : aligned == stored;
+    meter_.set_total(1 + stored * std::uint64_t{bitmap_bytes(header_.block_size)});
+    sound_.reserve(stored);
+    for (std::uint32_t block = 0; block < needed; ++block) {
+        if ((*table_)[block] == BlockTable::kUnallocated) {
+            continue;
+        }
         if (auto status = judge_block(block); !status) {
+            return status;
+        }
+        if (auto status = meter_.tick(); !status) {
             return status;
         }
     }
@@ -141,24 +162,24 @@ Status BlockExaminer::examine_table() {
 
 Status BlockExaminer::judge_block(std::uint32_t block) {
     const std::uint64_t begin = place_of(block);
-    const std::string name = "block " + std::to_string(block);
     if (lies_on_structure(begin)) {
-        add_counted(FindingKind::BlockOnStructures, Remedy::Lossy,
-                    name + " lies on the image's own structures, at byte " + std::to_string(begin) + " of the file");
-        lost_.push_back(block);
+        add_counted(FindingKind::BlockOnStructures, Remedy::Lossy, [&] {
+            return "block " + std::to_string(block) + " lies on the image's own structures, at byte " +
+                   std::to_string(begin) + " of the file";
+        });
         table_is_right_ = false;
-    } else if (begin + bitmap_bytes(header_.block_size) >= end_of_room_) {
-        add_counted(FindingKind::BlockOutside, Remedy::Lossy,
-                    name + " lies outside the file, at byte " + std::to_string(begin) + ": its contents are lost");
-        lost_.push_back(block);
-        table_is_right_ = false;
-    } else if (begin + slot() > end_of_room_) {
-        sound_.push_back(block);
-        return judge_overhang(block);
-    } else {
-        sound_.push_back(block);
+        return {};
     }
-    return {};
+    if (lies_outside(begin)) {
+        add_counted(FindingKind::BlockOutside, Remedy::Lossy, [&] {
+            return "block " + std::to_string(block) + " lies outside the file, at byte " + std::to_string(begin) +
+                   ": its contents are lost";
+        });
+        table_is_right_ = false;
+        return {};
+    }
+    sound_.push_back(block);
+    return begin + slot() > end_of_room_ ? judge_overhang(block) : Status();
 }
 
 /// A block whose end is missing: is anything lost that the disk holds?
@@ -169,19 +190,21 @@ Status BlockExaminer::judge_overhang(std::uint32_t block) {
         return status;
     }
     const auto there = static_cast<std::uint32_t>((end_of_room_ - place_of(block) - bitmap_size) / kSectorSize);
-    std::uint32_t lost = 0;
-    for (std::uint32_t sector = there; sector < sectors_of(block); ++sector) {
-        lost += is_set(bitmap, sector) ? 1 : 0;
-    }
+    const std::uint32_t lost = count_set(bitmap, there, sectors_of(block));
     const Remedy remedy = lost == 0 ? Remedy::Lossless : Remedy::Lossy;
-    add_counted(FindingKind::BlockTruncated, remedy,
-                "block " + std::to_string(block) + " reaches beyond the end of the file" +
-                    (lost == 0 ? ", with nothing that the disk holds"
-                               : ": " + std::to_string(lost) + " sectors of the disk are lost"));
+    add_counted(FindingKind::BlockTruncated, remedy, [&] {
+        return "block " + std::to_string(block) + " reaches beyond the end of the file" +
+               (lost == 0 ? ", with nothing that the disk holds"
+                          : ": " + std::to_string(lost) + " sectors of the disk are lost");
+    });
     overhang_ = std::max(overhang_, remedy);
     end_with_overhang_ = std::max(end_with_overhang_, place_of(block) + slot());
     table_is_right_ = table_is_right_ && lost == 0;
     return {};
+}
+
+bool BlockExaminer::overlaps_the_one_before(std::size_t sound) const {
+    return sound > 0 && sound < sound_.size() && place_of(sound_[sound]) < place_of(sound_[sound - 1]) + slot();
 }
 
 void BlockExaminer::find_overlaps() {
@@ -191,11 +214,12 @@ void BlockExaminer::find_overlaps() {
     for (std::size_t i = 0; i < sound_.size(); ++i) {
         const std::uint64_t end = place_of(sound_[i]) + slot();
         const std::uint64_t next = i + 1 < sound_.size() ? place_of(sound_[i + 1]) : end_of_room_;
-        if (i + 1 < sound_.size() && next < end) {
-            add_counted(FindingKind::BlocksOverlap, Remedy::None,
-                        "blocks " + std::to_string(sound_[i]) + " and " + std::to_string(sound_[i + 1]) +
-                            " share bytes of the file from " + std::to_string(next) +
-                            " on: one of them is lost, and nothing says which");
+        if (overlaps_the_one_before(i + 1)) {
+            add_counted(FindingKind::BlocksOverlap, Remedy::None, [&] {
+                return "blocks " + std::to_string(sound_[i]) + " and " + std::to_string(sound_[i + 1]) +
+                       " share bytes of the file from " + std::to_string(next) +
+                       " on: one of them is lost, and nothing says which";
+            });
             table_is_right_ = false;
         } else if (next >= end + slot()) {
             unused += next - end;
@@ -213,11 +237,13 @@ Status BlockExaminer::examine_bitmaps() {
         return {};  // what is not set is the parent's, whatever is stored
     }
     std::vector<std::uint8_t> bitmap(bitmap_bytes(header_.block_size));
-    for (const std::uint32_t block : sound_) {
+    for (std::size_t i = 0; i < sound_.size(); ++i) {
+        const std::uint32_t block = sound_[i];
         if (auto status = meter_.add(bitmap.size()); !status) {
             return status;
         }
-        if (place_of(block) + slot() > end_of_room_) {
+        // Whose data it is that blocks share nobody knows; and a million of them could share the same.
+        if (place_of(block) + slot() > end_of_room_ || overlaps_the_one_before(i) || overlaps_the_one_before(i + 1)) {
             continue;
         }
         if (auto status = file_.read(place_of(block), Buffer(bitmap)); !status) {
@@ -229,9 +255,10 @@ Status BlockExaminer::examine_bitmaps() {
             return tl::unexpected<Error>(missing.error());
         }
         if (*missing > 0) {
-            add_counted(FindingKind::BitmapIncomplete, Remedy::Lossless,
-                        "block " + std::to_string(block) + " stores data in " + std::to_string(*missing) +
-                            " sectors that its bitmap calls unwritten: programs disagree about what they read");
+            add_counted(FindingKind::BitmapIncomplete, Remedy::Lossless, [&] {
+                return "block " + std::to_string(block) + " stores data in " + std::to_string(*missing) +
+                       " sectors that its bitmap calls unwritten: programs disagree about what they read";
+            });
             incomplete_bitmaps_.push_back({.offset = place_of(block), .sectors = sectors_of(block)});
         }
     }
@@ -259,7 +286,12 @@ std::uint64_t BlockExaminer::footer_place(std::uint64_t end) const {
 std::map<std::uint64_t, std::vector<std::uint8_t>> BlockExaminer::table_without_lost_blocks() const {
     constexpr std::uint32_t kEntries = kSectorSize / 4;
     std::map<std::uint64_t, std::vector<std::uint8_t>> sectors;
-    for (const std::uint32_t block : lost_) {
+    const auto needed = static_cast<std::uint32_t>(needed_table_entries(footer_.current_size, header_.block_size));
+    for (std::uint32_t block = 0; block < needed; ++block) {
+        const std::uint64_t begin = place_of(block);
+        if ((*table_)[block] == BlockTable::kUnallocated || !(lies_on_structure(begin) || lies_outside(begin))) {
+            continue;
+        }
         const std::uint32_t first = block / kEntries * kEntries;
         auto [sector, is_new] = sectors.try_emplace(header_.table_offset + std::uint64_t{first} * 4);
         if (is_new) {
@@ -282,12 +314,23 @@ Result<std::uint32_t> complete_bitmap(File& file, std::uint64_t offset, std::uin
             ++sector;
             continue;
         }
+        if (auto status = meter.tick(); !status) {
+            return tl::unexpected<Error>(status.error());
+        }
         std::uint32_t count = 1;
         while (count < kPieceSectors && sector + count < sectors && !is_set(bitmap, sector + count)) {
             ++count;
         }
-        data.resize(std::size_t{count} * kSectorSize);
         const std::uint64_t place = offset + bitmap_bytes(block_size) + std::uint64_t{sector} * kSectorSize;
+        const auto stored = file.extent(place, std::uint64_t{count} * kSectorSize);
+        if (!stored) {
+            return tl::unexpected<Error>(stored.error());
+        }
+        if (const std::uint64_t hole = stored->data ? 0 : stored->bytes / kSectorSize; hole > 0) {
+            sector += static_cast<std::uint32_t>(hole);
+            continue;
+        }
+        data.resize(std::size_t{count} * kSectorSize);
         if (auto status = file.read(place, Buffer(data)); !status) {
             return tl::unexpected<Error>(status.error());
         }
@@ -297,9 +340,6 @@ Result<std::uint32_t> complete_bitmap(File& file, std::uint64_t offset, std::uin
                 bitmap[sector / 8] |= static_cast<std::uint8_t>(0x80 >> sector % 8);
                 ++missing;
             }
-        }
-        if (auto status = meter.tick(); !status) {
-            return tl::unexpected<Error>(status.error());
         }
     }
     return missing;

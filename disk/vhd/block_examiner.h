@@ -53,9 +53,12 @@ class BlockExaminer {
 
   private:
     void add(FindingKind kind, Remedy remedy, const std::string& text);
-    void add_counted(FindingKind kind, Remedy remedy, const std::string& text);
+    template <typename Text>
+    void add_counted(FindingKind kind, Remedy remedy, Text text);
     void add_counts();
     bool lies_on_structure(std::uint64_t begin) const;
+    bool lies_outside(std::uint64_t begin) const { return begin + bitmap_bytes(header_.block_size) >= end_of_room_; }
+    bool overlaps_the_one_before(std::size_t sound) const;
     Status judge_block(std::uint32_t block);
     Status judge_overhang(std::uint32_t block);
     void find_overlaps();
@@ -76,7 +79,6 @@ class BlockExaminer {
     std::optional<BlockTable> table_;
     std::vector<FileRange> structures_;
     std::vector<std::uint32_t> sound_;  ///< blocks that lie where blocks may lie, in the order of the file
-    std::vector<std::uint32_t> lost_;
     std::vector<IncompleteBitmap> incomplete_bitmaps_;
     std::map<FindingKind, std::size_t> counts_;
     bool table_is_right_ = true;

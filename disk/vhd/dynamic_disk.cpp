@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "disk/large_write.h"
 #include "disk/log.h"
 #include "disk/transfer.h"
 #include "disk/vhd/footer_search.h"
@@ -185,7 +186,7 @@ Status DynamicDisk::write(std::uint64_t sector, std::span<const ConstBuffer> buf
 Status DynamicDisk::write_block(std::uint32_t block, std::uint32_t first, std::uint32_t count,
                                 std::span<const ConstBuffer> pieces) {
     const std::uint64_t data = bitmap_offset(block) + bitmap_bytes(header_.block_size);
-    if (auto status = file_->write(data + std::uint64_t{first} * kSectorSize, pieces); !status) {
+    if (auto status = write_data(*file_, data + std::uint64_t{first} * kSectorSize, pieces); !status) {
         return status;
     }
     if (auto status = bitmaps_.mark_present(*file_, block, bitmap_offset(block), first, count); !status) {
@@ -219,7 +220,7 @@ Status DynamicDisk::write_new_block(std::uint32_t block, std::uint32_t first, st
         status = file_->write(start, ConstBuffer(bitmap));
     }
     if (status) {
-        status = file_->write(data + std::uint64_t{first} * kSectorSize, pieces);
+        status = write_data(*file_, data + std::uint64_t{first} * kSectorSize, pieces);
     }
     if (!status) {
         stale_end_ = std::max(stale_end_, end);

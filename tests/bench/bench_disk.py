@@ -9,9 +9,9 @@
     requests  sequential and random requests of 4 KiB through the block interface: against the same on the raw file
     chain     sequential and random reads of 4 KiB, and a conversion, of a chain of eight images: against one image
               that holds the same
-    cancel    convert, compact and merge are asked to stop at several moments: milliseconds until they have returned;
-              the source must be the same byte for byte, a disk worked on in place must hold the same, and no target
-              may be left
+    cancel    convert, compact, merge, check, resize and creating a reserved image are asked to stop at several
+              moments: milliseconds until they have returned; the source must be the same byte for byte, a disk worked
+              on in place must hold the same, and no target may be left
     memory    the operations on a disk of 2040 GiB that is nearly empty, where tables are largest
 
 Of convert, compact and merge also how far the percentage is from the part of the time that has passed, in points: the
@@ -115,7 +115,7 @@ class Bench:
 
     def dd(self, source, *arguments):
         self.fresh("copy")
-        return self.timed("dd", f"if={self.path(source)}", f"of={self.path('copy')}", "bs=2M", "conv=fdatasync",
+        return self.timed("dd", f"if={self.folder / source}", f"of={self.path('copy')}", "bs=2M", "conv=fdatasync",
                           *arguments)
 
     def convert(self):
@@ -156,7 +156,7 @@ class Bench:
         self.reports.pop("child", None)
         self.fresh("target", "parent")
 
-    def make_half(self):
+    def make_half(self, unwritten=False):
         """Every other block of 1 GiB holds zeros: 512 MiB stay, of which the 256 MiB of the second half move."""
         self.fresh("half", "target")
         self.ours("convert", self.path("data"), self.path("half"), "dynamic")
@@ -165,6 +165,9 @@ class Bench:
             for block in range(0, 512, 2):
                 half.seek(table + block * (2 * MIB + 4096) + 4096)
                 half.write(bytes(2 * MIB))
+                if unwritten:
+                    half.seek(table + block * (2 * MIB + 4096) + 4096 - 512)
+                    half.write(bytes(512))  # the bitmap
 
     def copy(self, source, target):
         self.fresh(target)
@@ -310,6 +313,26 @@ class Bench:
 
         cancelled("merge", prepare, ("merge", self.path("child.vhd")), check)
         self.fresh("child.vhd", "parent.vhd", "expected")
+
+        # Blocks whose bitmaps call zeros unwritten: a check has to read them.
+        self.make_half(unwritten=True)
+        before = self.hash("half")
+        cancelled("check", lambda: self.fresh(), ("check", self.path("half")), lambda: None)
+        demand(self.hash("half") == before, "a cancelled check leaves the image as it was")
+        self.fresh("half")
+
+        # A disk that is made smaller by zeros, which have to be read.
+        def make_zeros():
+            self.dd("/dev/zero", "count=256")
+            self.zeros_hash = self.hash("copy")
+
+        cancelled("resize", make_zeros, ("resize", self.path("copy"), 4 * MIB),
+                  lambda: demand(self.hash("copy") == self.zeros_hash, "a cancelled resize leaves the disk as it was"))
+        self.fresh("copy")
+        cancelled("create --reserve of 4 GiB", lambda: self.fresh("target"),
+                  ("reserve", self.path("target"), 4 << 30),
+                  lambda: demand(not os.path.exists(self.path("target")), "a cancelled create leaves nothing"))
+        self.fresh("target")
         self.reports.clear()
 
     def memory(self):

@@ -17,11 +17,13 @@
 #include <utility>
 #include <vector>
 
+#include "disk/operations/check.h"
 #include "disk/operations/compact.h"
 #include "disk/operations/compare.h"
 #include "disk/operations/convert.h"
 #include "disk/operations/create.h"
 #include "disk/operations/merge.h"
+#include "disk/operations/resize.h"
 
 namespace {
 
@@ -151,6 +153,27 @@ int create(const std::string& file, const std::string& type, std::uint64_t size)
         vpc::disk::create_image({.file = file, .type = type_of(type), .size = size}, watch.operation()));
 }
 
+int reserve(const std::string& file, std::uint64_t size) {
+    Watch watch;
+    return watch.finish(vpc::disk::create_image(
+        {.file = file, .type = vpc::disk::ImageType::Fixed, .size = size, .reserve = true}, watch.operation()));
+}
+
+/// Fails unless the image is in order.
+int check(const std::string& file) {
+    Watch watch;
+    const auto report = vpc::disk::check(file, {}, watch.operation());
+    if (report && !report->clean()) {
+        return failed({.message = file + ": " + report->findings.front().text});
+    }
+    return watch.finish(status_of(report));
+}
+
+int resize(const std::string& file, std::uint64_t size) {
+    Watch watch;
+    return watch.finish(vpc::disk::resize(file, size, {}, watch.operation()));
+}
+
 int create_child(const std::string& file, const std::string& parent) {
     Watch watch;
     return watch.finish(vpc::disk::create_image(
@@ -248,6 +271,15 @@ int main(int argc, char** argv) {
     if (is("create", 3)) {
         return create(arguments[1], arguments[2], std::stoull(arguments[3]));
     }
+    if (is("reserve", 2)) {
+        return reserve(arguments[1], std::stoull(arguments[2]));
+    }
+    if (is("check", 1)) {
+        return check(arguments[1]);
+    }
+    if (is("resize", 2)) {
+        return resize(arguments[1], std::stoull(arguments[2]));
+    }
     if (is("child", 2)) {
         return create_child(arguments[1], arguments[2]);
     }
@@ -271,7 +303,8 @@ int main(int argc, char** argv) {
     }
     std::fprintf(stderr,
                  "usage: disk_bench convert FROM TO raw|fixed|dynamic | create FILE raw|fixed|dynamic SIZE |\n"
-                 "       child FILE PARENT | compact FILE | merge CHILD | compare FILE FILE |\n"
+                 "       reserve FILE SIZE | check FILE | resize FILE SIZE | child FILE PARENT | compact FILE | merge "
+                 "CHILD | compare FILE FILE |\n"
                  "       image FILE sequential|random read|write REQUESTS [START SEED] |\n"
                  "       file FILE sequential|random read|write REQUESTS SIZE\n");
     return 2;

@@ -11,6 +11,7 @@
 #include "disk/operations/create.h"
 #include "disk/operations/repair.h"
 #include "disk/operations/repair_steps.h"
+#include "disk/vhd/examination.h"
 #include "tests/disk/crash_simulator.h"
 #include "tests/disk/image_builder.h"
 #include "tests/disk/temporary_folder.h"
@@ -470,6 +471,92 @@ TEST_F(CheckFiles, ManyFindingsOfAKindAreCounted) {
     const auto report = check(folder_.write("a.vhd", bytes), {}, {});
     ASSERT_EQ(report->findings.size(), kMaxFindingsOfAKind + 1);
     EXPECT_EQ(report->findings.back().text, "35 more blocks have the same fault");
+}
+
+/// A file that counts what is read.
+class CountingFile final : public MemoryFile {
+  public:
+    using MemoryFile::MemoryFile;
+    using MemoryFile::read;
+    Status read(std::uint64_t offset, std::span<const Buffer> buffers) override {
+        for (const Buffer buffer : buffers) {
+            bytes_read += buffer.size();
+        }
+        return MemoryFile::read(offset, buffers);
+    }
+    std::uint64_t bytes_read = 0;
+};
+
+/// A million blocks of 2 MiB, the table full of `sector`, which is followed by `end` bytes and a footer.
+std::shared_ptr<MemoryContents> million_blocks(std::uint32_t sector, std::uint64_t end) {
+    constexpr std::uint32_t kBlocks = 1000000;
+    auto image = build_dynamic({.sectors = std::uint64_t{kBlocks} * 4096, .block_size = 2 << 20});
+    const Bytes footer(image.end() - 512, image.end());
+    for (std::uint32_t block = 0; block < kBlocks; ++block) {
+        set_entry(image, block, sector);
+    }
+    image.resize(image.size() - 512);
+    auto contents = MemoryContents::of(image);
+    contents->write(image.size() + end, footer);
+    return contents;
+}
+
+TEST(CheckBlocks, AMillionThatShareOnePlaceAreNotReadOneByOne) {
+    const std::uint32_t place = (8 << 20) / 512;
+    const auto contents = million_blocks(place, 16 << 20);
+    contents->write(std::uint64_t{place} * 512 + 512, Bytes(1 << 20, 0x11));  // data that the bitmap does not know
+    CountingFile file(contents);
+    WorkMeter meter({}, 1);
+    const auto found = vhd::examine(file, true, meter);
+    ASSERT_TRUE(found.has_value());
+    ASSERT_FALSE(found->report.findings.empty());
+    EXPECT_EQ(found->report.findings.front().kind, BlocksOverlap);
+    EXPECT_EQ(found->report.findings.back().text,
+              std::to_string(1000000 - 1 - kMaxFindingsOfAKind) + " more blocks have the same fault");
+    EXPECT_LT(file.bytes_read, 8u << 20) << "header and table";
+    EXPECT_TRUE(found->steps.empty());
+}
+
+TEST(CheckBlocks, HolesOfALargeFileAreNotRead) {
+    auto image = build_dynamic({.sectors = 1 << 20, .block_size = 256 << 20, .blocks = {}});
+    set_entry(image, 0, 8);
+    set_entry(image, 1, 8 + ((256 << 20) + (64 << 10)) / 512);
+    const Bytes footer(image.end() - 512, image.end());
+    image.resize(image.size() - 512);
+    const auto contents = MemoryContents::of(image);
+    contents->write(600 << 20, footer);
+    contents->write((400 << 20) + 512, Bytes(512, 0x11));
+    CountingFile file(contents);
+    WorkMeter meter({}, 1);
+    const auto found = vhd::examine(file, false, meter);
+    ASSERT_TRUE(found.has_value());
+    ASSERT_NE(find(found->report, BitmapIncomplete), nullptr);
+    EXPECT_NE(find(found->report, BitmapIncomplete)->text.find("in 1 sectors"), std::string::npos);
+    EXPECT_LT(file.bytes_read, 4u << 20);
+}
+
+TEST(CheckBlocks, AMillionBadOnesCanBeStoppedBetween) {
+    MemoryFile file(million_blocks(0x70000000, 0));
+    std::stop_source stop;
+    int reports = 0;
+    const auto stop_soon = [&](const Progress&) {
+        if (++reports == 2) {
+            stop.request_stop();
+        }
+    };
+    WorkMeter meter({.progress = stop_soon, .stop = stop.get_token()}, 1);
+    const auto found = vhd::examine(file, false, meter);
+    if (found) {  // a fast machine
+        EXPECT_EQ(found->report.findings.front().kind, BlockOutside);
+    } else {
+        EXPECT_EQ(found.error().code, ErrorCode::Cancelled);
+    }
+    WorkMeter whole({}, 1);
+    const auto all = vhd::examine(file, true, whole);
+    ASSERT_TRUE(all.has_value());
+    EXPECT_EQ(all->report.findings.back().text,
+              std::to_string(1000000 - kMaxFindingsOfAKind) + " more blocks have the same fault");
+    EXPECT_EQ(all->steps.size(), 1000000u / 128 + 2) << "every sector of the table, and a barrier";
 }
 
 TEST_F(CheckFiles, WhatIsNoImageOrInUseIsAnError) {
