@@ -14,11 +14,14 @@
 #include "disk/operations/enlarge_parent.h"
 #include "disk/posix_file.h"
 #include "disk/vhd/dynamic_disk.h"
+#include "disk/write_queue.h"
 
 namespace vpc::disk {
 namespace {
 
-constexpr std::uint64_t kPieceSectors = (std::uint64_t{2} << 20) / kSectorSize;
+constexpr std::uint64_t kPieceSectors = WriteQueue::kPieceSize / kSectorSize;
+/// From here on writing may have to wait for the drive so long that the meter has to be looked after.
+constexpr std::uint64_t kLargeRunSectors = (std::uint64_t{128} << 10) / kSectorSize;
 /// Written between two barriers: what a barrier has to wait for at most.
 constexpr std::uint64_t kBatchSectors = (std::uint64_t{64} << 20) / kSectorSize;
 
@@ -220,15 +223,16 @@ Status merge_sectors(BlockDevice& child, unsigned depth, BlockDevice& parent, Wo
         return status;
     }
     meter.set_total(2 * sectors * kSectorSize);
-    std::vector<std::uint8_t> buffer(kPieceSectors * kSectorSize);
+    WriteQueue::Piece memory;  // at an address that suits writing past the host's cache
     std::uint64_t waiting = 0;
     status = for_runs(child, depth, parent, [&](std::uint64_t sector, std::uint64_t count) -> Status {
-        const Buffer bytes = Buffer(buffer).first(count * kSectorSize);
-        if (auto read = child.read(sector, bytes); !read) {
-            return read;
-        }
-        if (auto written = parent.write(sector, ConstBuffer(bytes)); !written) {
-            return written;
+        const Buffer bytes = memory.data().first(count * kSectorSize);
+        const auto copy = [&]() -> Status {
+            auto read = child.read(sector, bytes);
+            return read ? parent.write(sector, ConstBuffer(bytes)) : read;
+        };
+        if (auto copied = count < kLargeRunSectors ? copy() : meter.wait_for(copy); !copied) {
+            return copied;
         }
         waiting += count;
         if (waiting >= kBatchSectors) {
