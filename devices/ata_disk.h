@@ -18,6 +18,10 @@ namespace vpc::devices {
 /// meanwhile. Work that a reset overtakes still ends on its own, but nobody waits for it any more. A saved state in the
 /// middle of a command names the piece in work, and loading submits it again: reading or writing it twice does no harm.
 ///
+/// What it has none of it neither announces nor does: SMART, host protected area (READ NATIVE MAX ADDRESS answers, SET
+/// MAX does not), security, power-up in standby, overlapped commands. STANDBY and IDLE take effect at once and set no
+/// timer, which IDENTIFY says.
+///
 /// Host errors: an unreadable sector ends a read with UNC, a failed write with ABRT, the sector's address in the task
 /// file; each is logged. Writing to a read-only image ends with ABRT and WP. Writes are acknowledged when the image has
 /// accepted them, which is this disk's write cache: they become durable with FLUSH CACHE, with standby and sleep, or,

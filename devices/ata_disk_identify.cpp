@@ -105,7 +105,7 @@ void AtaDisk::identify() {
     put_text(words, 27, 20, "VPC Hard Disk");
     words[47] = 0x8000 | kMaxMultiple;
     words[48] = 0x0001;  // 32-bit data port
-    words[49] = 0x2F00;  // standard standby timer, IORDY, LBA, DMA
+    words[49] = 0x0F00;  // IORDY, LBA, DMA; bit 13 clear: the disk minds standby timer values as it likes
     words[50] = 0x4000;
     words[51] = 0x0200;  // PIO timing mode 2
     words[52] = 0x0200;  // DMA timing mode 2

@@ -458,6 +458,45 @@ TEST_F(AtaDiskTest, PowerModesCanBeAskedFor) {
     EXPECT_EQ(mode(), 0xFF);
 }
 
+TEST_F(AtaDiskTest, WhatIsNotAnnouncedIsRefused) {
+    struct Feature {
+        unsigned word;
+        unsigned bit;
+        std::vector<std::pair<std::uint8_t, std::uint8_t>> commands;  // and features registers
+    };
+    const std::vector<Feature> features = {
+        {82, 0, {{0xB0, 0xD0}, {0xB0, 0xD1}, {0xB0, 0xD4}, {0xB0, 0xD8}, {0xB0, 0xD9}, {0xB0, 0xDA}}},  // SMART
+        {82, 1, {{0xF1, 0}, {0xF2, 0}, {0xF3, 0}, {0xF4, 0}, {0xF5, 0}, {0xF6, 0}}},                    // security
+        {82, 10, {{0xF9, 0}, {0xF9, 1}, {0x37, 0}}},  // host protected area
+        {83, 0, {{0x92, 1}, {0x92, 7}}},              // DOWNLOAD MICROCODE
+        {83, 1, {{0xC7, 0}, {0xCC, 0}}},              // queued DMA
+        {83, 3, {{0xEF, 0x05}, {0xEF, 0x85}}},        // advanced power management
+        {83, 5, {{0xEF, 0x06}, {0xEF, 0x07}}},        // power-up in standby
+        {83, 9, {{0xEF, 0x42}, {0xEF, 0xC2}}},        // automatic acoustic management
+        {83, 11, {{0xB1, 0xC0}, {0xB1, 0xC2}}},       // device configuration overlay
+        {84, 5, {{0x2F, 0}, {0x3F, 0}}},              // general purpose logging
+    };
+    const auto words = identify();
+    for (const Feature& feature : features) {
+        EXPECT_EQ(words[feature.word] >> feature.bit & 1, 0) << "word " << feature.word << " bit " << feature.bit;
+        for (const auto& [command, subcommand] : feature.commands) {
+            SCOPED_TRACE(testing::Message() << "command " << unsigned{command} << " features " << unsigned{subcommand});
+            bench.out(0x1F4, 0x4F);  // the key of SMART
+            bench.out(0x1F5, 0xC2);
+            plain(command, 0, subcommand);
+            expect_error(ata::kAborted);
+        }
+    }
+}
+
+TEST_F(AtaDiskTest, StandbyTimersAreNeitherAnnouncedNorKept) {
+    EXPECT_EQ(identify()[49] & 0x2000, 0);
+    plain(0xE3, 1);  // IDLE, standby after five seconds
+    bench.run_for(60 * kSecond);
+    plain(0xE5);
+    EXPECT_EQ(reg(2), 0x80);
+}
+
 TEST_F(AtaDiskTest, ASleepingDiskWakesWithAReset) {
     plain(0xE6);
     const unsigned before = bench.irq[0].rises;
