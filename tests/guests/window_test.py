@@ -83,7 +83,7 @@ class Display:
 class Machine:
     """A running vpc with its window."""
 
-    def __init__(self, display, vpc, image, work, *arguments):
+    def __init__(self, display, vpc, image, work, memory):
         self.display, self.work = display, work
         shutil.copy(image, work / "disk.img")
         self.serial_file, self.picture = work / "serial.txt", work / "screen.png"
@@ -91,8 +91,8 @@ class Machine:
             file.unlink(missing_ok=True)
         with open(work / "stdout.txt", "wb") as out, open(work / "stderr.txt", "wb") as err:
             self.process = subprocess.Popen(
-                [vpc, "run", "--memory", "64", "--hda", "disk.img", "--serial", f"file:{self.serial_file}", "--screenshot",
-                 self.picture, "--print-screen", "--time-limit", "300", *arguments],
+                [vpc, "run", "--memory", str(memory), "--hda", "disk.img", "--serial", f"file:{self.serial_file}", "--screenshot",
+                 self.picture, "--print-screen", "--time-limit", "400"],
                 cwd=work, env=display.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
         self.window = eventually("a window", lambda: self.display.run("xdotool", "search", "--onlyvisible", "--name", "^VPC", check=False)).split()[-1]
         display.run("xdotool", "windowactivate", "--sync", self.window)
@@ -311,6 +311,32 @@ def idle(machine):
     machine.turn_off()
 
 
+def colours(pixels):
+    return len(set(zip(*[iter(pixels)] * 3)))
+
+
+def graphical_installer(machine):
+    """Debian's graphical installer: the mouse, with small steps from a corner, presses the button Continue."""
+    machine.hide_pointer()
+    eventually("a graphics mode", lambda: machine.place()[2:] == (800, 600), 240)
+    x, y, _, _ = machine.place()
+    eventually("a list of languages", lambda: colours(machine.display.pixels(x, y + 100, 800, 400)) > 20, 240)
+    machine.wait_still(3)
+    machine.move_pointer(400, 590)  # below the list
+    machine.xdotool("click", "1")  # captures the mouse
+    eventually("a title that names the way out", lambda: "releases the mouse" in machine.title())
+    for _ in range(60):  # to the corner
+        machine.xdotool("mousemove_relative", "--", "100", "100")
+    for _ in range(22):  # so slowly that the guest does not accelerate it
+        machine.xdotool("mousemove_relative", "--", "-3", "-1")
+    machine.wait_still(2)
+    first = machine.display.pixels(x, y + 100, 800, 400)
+    machine.xdotool("click", "1")
+    eventually("another dialog", lambda: machine.display.pixels(x, y + 100, 800, 400) != first, 120)
+    machine.wait_still(3)
+    expect(colours(machine.display.pixels(x, y + 100, 800, 400)) > 20, "the second dialog is empty")
+
+
 def without_display(vpc, guests, work):
     """No display: one line says so, and the machine runs headless."""
     environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")}
@@ -321,8 +347,8 @@ def without_display(vpc, guests, work):
     expect(re.fullmatch(r"vpc: no window, running headless: there is no display.*\n", result.stderr), f"stderr: {result.stderr}")
 
 
-CASES = [(typing_and_pixels, "grub-rescue-usb.img"), (keyboard_mouse_and_host_key, "input.img"), (absolute_pointer, "pointer.img"),
-         (idle, "hello.img")]
+CASES = [(typing_and_pixels, "grub-rescue-usb.img", 64), (keyboard_mouse_and_host_key, "input.img", 64),
+         (absolute_pointer, "pointer.img", 64), (idle, "hello.img", 64), (graphical_installer, "installer-gtk.img", 768)]
 
 
 def main():
@@ -333,7 +359,7 @@ def main():
     parser.add_argument("case", nargs="*", help="names of cases; all unless given")
     options = parser.parse_args()
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    missing += [image for _, image in CASES if not (options.guests / image).exists()]
+    missing += [image for _, image, _ in CASES if not (options.guests / image).exists()]
     if missing:
         print(f"missing: {', '.join(missing)}; see setup.sh and make-guests.sh")
         return 1 if os.environ.get("VPC_GUESTS_REQUIRED") else SKIPPED
@@ -343,12 +369,12 @@ def main():
     failures = 0
     display = Display(work)
     try:
-        for case, image in CASES:
+        for case, image, memory in CASES:
             if options.case and case.__name__ not in options.case:
                 continue
             machine = None
             try:
-                machine = Machine(display, vpc, guests / image, work)
+                machine = Machine(display, vpc, guests / image, work, memory)
                 case(machine)
                 print(f"{case.__name__}: as it should be")
             except Failure as failure:
