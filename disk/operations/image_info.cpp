@@ -62,6 +62,13 @@ Result<BlockInfo> read_blocks(File& file, const vhd::FoundFooter& found) {
     return info;
 }
 
+bool is_named_like_a_vhd(const std::filesystem::path& image) {
+    std::string extension = image.extension().string();
+    std::transform(extension.begin(), extension.end(), extension.begin(),
+                   [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+    return extension == ".vhd" || extension == ".avhd" || extension == ".vud";
+}
+
 }  // namespace
 
 Result<ImageInfo> read_image_info(const std::filesystem::path& image,
@@ -109,6 +116,12 @@ Result<ImageInfo> read_image_info(const std::filesystem::path& image,
                 info.blocks = *blocks;
             }
         }
+    }
+    if (info.type == ImageType::Raw && !info.vhdx && is_named_like_a_vhd(image)) {
+        info.note =
+            "the name is that of a VHD, but there is no footer of one: it is taken for a raw disk; if it was a VHD, "
+            "its "
+            "end is missing, and a copy of it should be restored";
     }
     if (const ChainLink& last = links->back(); last.parent_problem) {
         auto missing = missing_parent(last);

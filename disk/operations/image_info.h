@@ -41,6 +41,9 @@ struct ImageInfo {
         Error problem;
     };
     std::optional<MissingParent> missing_parent = {};
+
+    /// What may not be as the user believes, one line for people; empty if there is nothing.
+    std::string note = {};
 };
 
 /// Reads it, where the chain is broken too. `parent_folders`: see OpenOptions. Errors: those of open_image() for

@@ -1,4 +1,4 @@
-// `vpc disk info`, `check`, `resize` and `set-parent` as people's scripts see them.
+// `vpc disk info`, `check` and `resize` as people's scripts see them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -49,6 +49,16 @@ class DiskCare : public ::testing::Test {
 
     TemporaryFolder folder_;
 };
+
+TEST_F(DiskCare, InfoTellsThatAVhdIsNone) {
+    folder_.write("disk.vhd", std::vector<std::uint8_t>(4096, 1));
+    EXPECT_NE(vpc_disk("info disk.vhd").output.find("taken for a raw disk"), std::string::npos);
+    const auto info = json_of("info disk.vhd");
+    EXPECT_EQ(info["format"], "raw");
+    EXPECT_NE(info["note"].get<std::string>().find("a copy of it should be restored"), std::string::npos);
+    folder_.write("disk.img", std::vector<std::uint8_t>(4096, 1));
+    EXPECT_EQ(json_of("info disk.img")["note"], nullptr);
+}
 
 TEST_F(DiskCare, InfoShowsWhatAnImageIs) {
     create("root.vhd", ImageType::Dynamic, 64 * kMiB);

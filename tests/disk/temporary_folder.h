@@ -12,8 +12,8 @@ namespace vpc::disk::testing {
 /// A new folder, removed with everything in it at the end.
 class TemporaryFolder {
   public:
-    TemporaryFolder() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "vpc-test-XXXXXX").string();
+    explicit TemporaryFolder(const std::filesystem::path& where = std::filesystem::temp_directory_path()) {
+        std::string pattern = (where / "vpc-test-XXXXXX").string();
         path_ = ::mkdtemp(pattern.data());
     }
     TemporaryFolder(const TemporaryFolder&) = delete;

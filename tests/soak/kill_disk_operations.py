@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Kills `vpc disk merge`, `convert`, `compact` and `resize` at random moments, and looks at what they leave.
+"""Kills `vpc disk compact`, `convert`, `merge`, `resize` and `set-parent` at random moments, and looks at what they leave.
 
-After each kill every image opens, passes `vpc disk check`, or `--repair` without loss, and holds every byte; qemu-img, which nobody here wrote,
-agrees; and the operation can be repeated. By hand, for instance:
+After each kill every image opens, passes `vpc disk check`, or `--repair` without loss, and holds every byte of an ext4
+volume; qemu-img and e2fsck, which nobody here wrote, agree; and the operation can be repeated. By hand, for instance:
 
     tests/soak/kill_disk_operations.py --vpc build/release/vpc --kills 200
 
-Exit status: 0 all was as it should be, 1 something was not (its files are kept), 77 qemu-img is missing."""
+Exit status: 0 all was as it should be, 1 something was not (its files are kept), 77 a tool is missing."""
 import argparse
 import hashlib
+import json
 import os
 import pathlib
 import random
@@ -41,14 +42,32 @@ def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def write_disk(path, mebibytes, pieces, seed):
-    """A raw disk with so many pieces of 3 MB of data, the rest holes."""
-    source = random.Random(seed)
-    with open(path, "wb") as disk:
-        disk.truncate(mebibytes * MIB)
-        for _ in range(pieces):
-            disk.seek(source.randrange((mebibytes - 3) * MIB) // 512 * 512)
-            disk.write(source.randbytes(3_000_000))
+def random_file(path, size, seed):
+    path.write_bytes(random.Random(seed).randbytes(size))
+
+
+def make_volume(path, mebibytes, files, seed):
+    """A raw disk that is an ext4 volume with so many files of 3 MB; the rest is holes."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(files):
+            random_file(pathlib.Path(folder) / f"file{number}", 3_000_000, seed + number)
+        need("mkfs.ext4", "-q", "-F", "-d", folder, path, f"{mebibytes}M")
+
+
+def change_volume(volume, seed):
+    """What a guest does to it: files come and go. Returns what it has written: (sector, bytes)."""
+    before = volume.read_bytes()
+    with tempfile.TemporaryDirectory() as folder:
+        new = pathlib.Path(folder) / "new"
+        random_file(new, 5_000_000, seed)
+        for command in (f"write {new} new", "rm file1", f"write {new} another", "mkdir folder"):
+            need("debugfs", "-w", "-R", command, volume)
+    if run("e2fsck", "-f", "-p", volume).returncode not in (0, 1):
+        raise Wrong("debugfs has made no sound volume")
+    after = volume.read_bytes()
+    page = 4096
+    return [(offset // 512, after[offset:offset + page]) for offset in range(0, len(after), page)
+            if after[offset:offset + page] != before[offset:offset + page]]
 
 
 class Operation:
@@ -68,6 +87,17 @@ class Operation:
     def qemu_agrees(self, image, model):
         need("qemu-img", "compare", "-f", "vpc", "-F", "raw", image, model)
 
+    def volume_is_sound(self, image):
+        """By e2fsck, which changes nothing."""
+        raw = image.with_suffix(".checked")
+        need("qemu-img", "convert", "-f", "vpc", "-O", "raw", image, raw)
+        need("e2fsck", "-f", "-n", raw)
+        raw.unlink()
+
+    def program(self, work):
+        """The command line that is killed."""
+        return [self.vpc, "disk", *self.command(work), "--progress", "none"]
+
     def is_done(self, work):
         """Whether it is no more to be repeated."""
         return False
@@ -85,7 +115,7 @@ class Compact(Operation):
 
     def prepare(self):
         full, model = self.folder / "disk.vhd", self.folder / "model.raw"
-        write_disk(model, 64, 6, 1)
+        make_volume(model, 64, 6, 1)
         noise = self.folder / "noise"
         noise.write_bytes(random.Random(2).randbytes(64 * MIB))
         need("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "force_size=on", noise, full)
@@ -99,6 +129,7 @@ class Compact(Operation):
         self.sound(work / "disk.vhd")
         self.same(work / "disk.vhd", work / "model.raw")
         self.qemu_agrees(work / "disk.vhd", work / "model.raw")
+        self.volume_is_sound(work / "disk.vhd")
 
     finished = examine
 
@@ -108,25 +139,32 @@ class Merge(Operation):
 
     name = "merge"
 
+    child = "child.vhd"
+    base_type = "dynamic"
+    child_options = ()
+
     def prepare(self):
-        base, child, model = (self.folder / name for name in ("base.vhd", "child.vhd", "model.raw"))
-        write_disk(self.folder / "below.raw", 64, 5, 3)
-        self.disk("convert", self.folder / "below.raw", base, "--type", "dynamic")
-        # What the child holds: the difference between two disks, written by a guest's drive being the child.
-        shutil.copy(self.folder / "below.raw", model)
-        self.disk("create", "--type", "differencing", "--parent", base, child)
-        source = random.Random(4)
-        writes = [(source.randrange(60 * MIB) // 512, source.randbytes(512 * source.randrange(1, 3000)))
-                  for _ in range(40)]
-        with open(model, "r+b") as disk:
-            for sector, data in writes:
-                disk.seek(sector * 512)
-                disk.write(data)
-        write_child(child, writes)
+        base, child, model = self.folder / "base.vhd", self.folder / self.child, self.folder / "model.raw"
+        make_volume(model, 64, 5, 3)
+        self.disk("convert", model, base, "--type", self.base_type)
+        self.disk("create", "--type", "differencing", "--parent", base, child, *self.child_options)
+        write_child(child, change_volume(model, 4))
+        os.truncate(model, int(json.loads(self.disk("info", child, "--json"))["virtual_size"]))
         self.same(child, model)
 
     def command(self, work):
         return ["merge", work / "child.vhd"]
+
+    def volume_is_sound(self, image):
+        """By e2fsck, which changes nothing."""
+        raw = image.with_suffix(".checked")
+        need("qemu-img", "convert", "-f", "vpc", "-O", "raw", image, raw)
+        need("e2fsck", "-f", "-n", raw)
+        raw.unlink()
+
+    def program(self, work):
+        """The command line that is killed."""
+        return [self.vpc, "disk", *self.command(work), "--progress", "none"]
 
     def is_done(self, work):
         return not (work / "child.vhd").exists()
@@ -141,11 +179,59 @@ class Merge(Operation):
             self.finished(work)
 
     def finished(self, work):
-        if (work / "child.vhd").exists():
+        if (work / self.child).exists():
             raise Wrong("the child was not deleted")
         self.sound(work / "base.vhd")
         self.same(work / "base.vhd", work / "model.raw")
         self.qemu_agrees(work / "base.vhd", work / "model.raw")
+        self.volume_is_sound(work / "base.vhd")
+
+
+class MergeLarger(Merge):
+    """A differencing image into a smaller dynamic one, whose table has to grow."""
+
+    name = "merge-larger"
+    child_options = ("--size", "2G")
+
+
+class MergeLargerFixed(MergeLarger):
+    """The same into a fixed one."""
+
+    name = "merge-larger-fixed"
+    base_type = "fixed"
+    child_options = ("--size", "80M")
+
+
+class SetParent(Operation):
+    """Back and forth between two places of the parent."""
+
+    name = "set-parent"
+
+    def prepare(self):
+        parent, child, model = (self.folder / name for name in ("parent.vhd", "child.vhd", "model.raw"))
+        make_volume(model, 64, 5, 7)
+        self.disk("convert", model, parent, "--type", "dynamic")
+        self.disk("create", "--type", "differencing", "--parent", parent, child)
+        write_child(child, change_volume(model, 8))
+        parent.rename(self.folder / "moved.img")
+
+    def command(self, work):
+        return ["set-parent", work / "child.vhd", work / "moved.img"]
+
+    def examine(self, work):
+        # Found or not, only the parent's place may be wrong.
+        info = json.loads(self.disk("info", work / "child.vhd", "--json"))
+        if len(info["parents"]) != 1 or info["blocks_allocated"] == 0:
+            raise Wrong(f"the child is not what it was: {info}")
+        if info["parents"][0]["problem"] is None:
+            self.finished(work)
+
+    def finished(self, work):
+        self.sound(work / "child.vhd")
+        self.same(work / "child.vhd", work / "model.raw")
+        whole = work / "whole.vhd"
+        self.disk("merge-to", work / "child.vhd", whole, "--type", "dynamic", "--force")
+        self.volume_is_sound(whole)
 
 
 class Convert(Operation):
@@ -154,7 +240,7 @@ class Convert(Operation):
     name = "convert"
 
     def prepare(self):
-        write_disk(self.folder / "model.raw", 64, 8, 5)
+        make_volume(self.folder / "model.raw", 64, 8, 5)
         self.disk("convert", self.folder / "model.raw", self.folder / "source.vhd", "--type", "dynamic")
         self.digest = digest(self.folder / "source.vhd")
 
@@ -174,6 +260,7 @@ class Convert(Operation):
         self.sound(work / "target.vhd")
         self.same(work / "target.vhd", work / "model.raw")
         self.qemu_agrees(work / "target.vhd", work / "model.raw")
+        self.volume_is_sound(work / "target.vhd")
 
 
 class Resize(Operation):
@@ -182,7 +269,7 @@ class Resize(Operation):
     name = "resize"
 
     def prepare(self):
-        write_disk(self.folder / "model.raw", 64, 8, 6)
+        make_volume(self.folder / "model.raw", 64, 8, 6)
         need("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "force_size=on", self.folder / "model.raw",
              self.folder / "disk.vhd")
         shutil.copy(self.folder / "model.raw", self.folder / "large.raw")
@@ -199,6 +286,7 @@ class Resize(Operation):
     def finished(self, work):
         self.sound(work / "disk.vhd")
         self.same(work / "disk.vhd", work / "large.raw")
+        self.volume_is_sound(work / "disk.vhd")
 
 
 def write_child(child, writes):
@@ -231,7 +319,7 @@ def copy_folder(folder, work):
 def kill_once(operation, work, longest):
     """Returns whether the kill came while the operation ran."""
     copy_folder(operation.folder, work)
-    command = [str(part) for part in [operation.vpc, "disk", *operation.command(work), "--progress", "none"]]
+    command = [str(part) for part in operation.program(work)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     time.sleep(random.uniform(0, longest))
     process.kill()
@@ -249,15 +337,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vpc", type=pathlib.Path, required=True, help="the program to test")
     parser.add_argument("--kills", type=int, default=200, help="how many, of all operations together")
-    parser.add_argument("--operation", choices=["compact", "convert", "merge", "resize"], help="only this one")
+    kinds = {kind.name: kind for kind in (Compact, Convert, Merge, MergeLarger, MergeLargerFixed, Resize, SetParent)}
+    parser.add_argument("--operation", choices=kinds, help="only this one")
     options = parser.parse_args()
-    if shutil.which("qemu-img") is None:
-        print("qemu-img is not installed")
-        return SKIPPED
+    for tool in ("qemu-img", "mkfs.ext4", "e2fsck", "debugfs"):
+        if shutil.which(tool) is None:
+            print(f"{tool} is not installed")
+            return SKIPPED
     vpc = options.vpc.resolve()
-    offered = run(vpc, "disk", "--help").stdout
-    kinds = [kind for kind in (Compact, Convert, Merge, Resize)
-             if options.operation in (None, kind.name) and f"\n  {kind.name} " in offered]
+    kinds = [kinds[options.operation]] if options.operation else list(kinds.values())
     folder = pathlib.Path(tempfile.mkdtemp(prefix="vpc-kill-"))
     kills = in_time = 0
     try:
@@ -268,7 +356,7 @@ def main():
             work = folder / "work"
             copy_folder(operation.folder, work)
             before = time.monotonic()
-            operation.disk(*operation.command(work), "--progress", "none")
+            need(*operation.program(work))
             longest = time.monotonic() - before
             operation.finished(work)
             count = options.kills * (number + 1) // len(kinds) - options.kills * number // len(kinds)

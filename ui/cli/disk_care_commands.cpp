@@ -105,7 +105,8 @@ Json info_json(const disk::ImageInfo& info) {
                    {"creator", nullptr},
                    {"created", nullptr},
                    {"saved_state", false},
-                   {"parents", parents_json(info)}};
+                   {"parents", parents_json(info)},
+                   {"note", info.note.empty() ? Json() : Json(info.note)}};
     if (info.blocks) {
         object["block_size"] = info.blocks->block_size;
         object["blocks"] = info.blocks->blocks;
@@ -157,6 +158,9 @@ std::string info_text(const disk::ImageInfo& info) {
     }
     if (info.missing_parent) {
         line("parent:", "missing: " + info.missing_parent->problem.message);
+    }
+    if (!info.note.empty()) {
+        line("note:", info.note);
     }
     return text;
 }
