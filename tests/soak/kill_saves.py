@@ -40,7 +40,7 @@ class Machine:
         self.vpc, self.folder = vpc, folder
         (folder / "run").mkdir()
         shutil.copyfile(image, folder / "disk.img")
-        add_kernel_options(folder / "disk.img", "nobench end=shell")
+        add_kernel_options(folder / "disk.img", "nobench end=shell console=tty0")  # the shell is at the keyboard
         self.environment = dict(os.environ, XDG_DATA_HOME=str(folder / "data"), XDG_RUNTIME_DIR=str(folder / "run"))
         self.run("create", "guest", "--memory", "96", "--boot", "c", "--hda", "disk.img", "--serial", "file:com1")
 
