@@ -138,7 +138,7 @@ Result<std::unique_ptr<BlockDevice>> ChainOpener::open_parent(const std::filesys
         auto parent = open_link(candidate, OpenMode::ReadOnly);
         if (parent) {
             links_[index].changed_since_child_was_made = has_changed_since(candidate, header.parent_time_stamp);
-            if (links_[index].changed_since_child_was_made) {
+            if (links_[index].changed_since_child_was_made && !options_.quiet) {
                 log().warn(
                     "{} has another time than when its child {} was made: if it "
                     "was written to, the child is "

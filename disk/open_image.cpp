@@ -35,12 +35,14 @@ Result<std::unique_ptr<BlockDevice>> open_vhd(std::unique_ptr<File> file, const 
             return fail(ErrorCode::Corrupt,
                         name + " is a damaged VHD: " + found.damage + "; open it read-only, or repair it first");
         }
-        log().warn("{} is a damaged VHD: {}", name, found.damage);
+        if (!options.quiet) {
+            log().warn("{} is a damaged VHD: {}", name, found.damage);
+        }
     }
     if (auto status = vhd::check_footer(footer, name); !status) {
         return tl::unexpected<Error>(status.error());
     }
-    if (found.copy_differs) {
+    if (found.copy_differs && !options.quiet) {
         log().warn(
             "{}: the footer and its copy at the start of the file differ; "
             "the footer is used",

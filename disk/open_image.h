@@ -14,6 +14,8 @@ struct OpenOptions {
     std::vector<std::filesystem::path> parent_folders = {};
     /// ReadWrite although a machine in saved state owns the disk: for that machine, when it is resumed.
     bool allow_saved_state = false;
+    /// Nothing goes to the log: for a caller who reports what there is to be said of the images himself.
+    bool quiet = false;
 };
 
 /// Opens an image of any kind; of a differencing VHD, the whole chain of its parents, which are only read and locked

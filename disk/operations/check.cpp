@@ -68,7 +68,7 @@ Status check_chain(const std::filesystem::path& image, const std::vector<std::fi
     if (!raw && (report.type != ImageType::Differencing || !usable)) {
         return {};
     }
-    const auto links = read_chain(image, {.parent_folders = parent_folders});
+    const auto links = read_chain(image, {.parent_folders = parent_folders, .quiet = true});
     if (!links) {
         // What examine() has found needs no second name.
         return report.clean() ? Status(tl::unexpected<Error>(links.error())) : Status();

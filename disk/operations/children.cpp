@@ -26,7 +26,7 @@ std::optional<ChildImage> find_other_child(const std::vector<ChainLink>& images)
                 })) {
                 continue;
             }
-            const auto others = read_chain(entry->path());
+            const auto others = read_chain(entry->path(), {.quiet = true});
             if (!others || others->empty() || others->front().type != ImageType::Differencing) {
                 continue;  // nothing that could have a parent
             }

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -49,6 +51,21 @@ class DiskCare : public ::testing::Test {
 
     TemporaryFolder folder_;
 };
+
+TEST_F(DiskCare, CheckSaysEverythingOnce) {
+    create("root.vhd", ImageType::Dynamic, 64 * kMiB);
+    create("leaf.vhd", ImageType::Differencing, 0, "root.vhd");
+    const auto root = folder_ / "root.vhd";
+    std::filesystem::last_write_time(root, std::filesystem::last_write_time(root) + std::chrono::hours(1));
+    auto bytes = TemporaryFolder::read(folder_ / "leaf.vhd");
+    bytes[bytes.size() - 412] ^= 0x40;
+    folder_.write("leaf.vhd", bytes);
+    const Ran ran = vpc_disk("check leaf.vhd");  // both of its outputs
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_EQ(std::count(ran.output.begin(), ran.output.end(), '\n'), 2) << ran.output;
+    EXPECT_NE(ran.output.find("problem: "), std::string::npos) << ran.output;
+    EXPECT_NE(ran.output.find("note: the parent "), std::string::npos) << ran.output;
+}
 
 TEST_F(DiskCare, InfoTellsThatAVhdIsNone) {
     folder_.write("disk.vhd", std::vector<std::uint8_t>(4096, 1));

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Kills `vpc disk compact`, `convert`, `merge`, `resize` and `set-parent` at random moments, and looks at what they leave.
+"""Kills `vpc disk compact`, `convert`, `merge`, `resize` and `set-parent` and the commit of an undo disk at random
+moments, and looks at what they leave.
 
 After each kill every image opens, passes `vpc disk check`, or `--repair` without loss, and holds every byte of an ext4
 volume; qemu-img and e2fsck, which nobody here wrote, agree; and the operation can be repeated. By hand, for instance:
@@ -73,8 +74,8 @@ def change_volume(volume, seed):
 class Operation:
     """One kind of operation: prepare() makes its files in a folder once, each kill works on a copy of them."""
 
-    def __init__(self, vpc, folder):
-        self.vpc, self.folder = vpc, folder
+    def __init__(self, programs, folder):
+        self.vpc, self.committer, self.folder = programs.vpc, programs.commit_undo_disk, folder
 
     def disk(self, *arguments):
         return need(self.vpc, "disk", *arguments)
@@ -167,7 +168,7 @@ class Merge(Operation):
         return [self.vpc, "disk", *self.command(work), "--progress", "none"]
 
     def is_done(self, work):
-        return not (work / "child.vhd").exists()
+        return not (work / self.child).exists()
 
     def examine(self, work):
         child = work / "child.vhd"
@@ -200,6 +201,37 @@ class MergeLargerFixed(MergeLarger):
     name = "merge-larger-fixed"
     base_type = "fixed"
     child_options = ("--size", "80M")
+
+
+class UndoCommit(Merge):
+    """The commit of an undo disk that does not know yet where its disk is."""
+
+    name = "undo-commit"
+    child = "undo.vud"
+
+    def prepare(self):
+        super().prepare()
+        (self.folder / "base.vhd").rename(self.folder / "disk.img")
+
+    def examine(self, work):
+        undo, disk = work / self.child, work / "disk.img"
+        self.sound(disk)
+        if undo.exists():
+            # As a machine looks at it, whatever the undo disk has recorded.
+            link = work / "base.vhd"
+            link.symlink_to("disk.img")
+            self.same(undo, work / "model.raw")
+            link.unlink()
+        else:
+            self.finished(work)
+
+    def finished(self, work):
+        (work / "disk.img").rename(work / "base.vhd")
+        super().finished(work)
+        (work / "base.vhd").rename(work / "disk.img")
+
+    def program(self, work):
+        return [self.committer, work / self.child, work / "disk.img"]
 
 
 class SetParent(Operation):
@@ -337,20 +369,23 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--vpc", type=pathlib.Path, required=True, help="the program to test")
     parser.add_argument("--kills", type=int, default=200, help="how many, of all operations together")
-    kinds = {kind.name: kind for kind in (Compact, Convert, Merge, MergeLarger, MergeLargerFixed, Resize, SetParent)}
+    parser.add_argument("--commit-undo-disk", type=pathlib.Path, required=True,
+                        help="the program that commits undo disks: UNDO DISK")
+    kinds = {kind.name: kind for kind in (Compact, Convert, Merge, MergeLarger, MergeLargerFixed, Resize, SetParent,
+                                          UndoCommit)}
     parser.add_argument("--operation", choices=kinds, help="only this one")
     options = parser.parse_args()
     for tool in ("qemu-img", "mkfs.ext4", "e2fsck", "debugfs"):
         if shutil.which(tool) is None:
             print(f"{tool} is not installed")
             return SKIPPED
-    vpc = options.vpc.resolve()
+    options.vpc, options.commit_undo_disk = options.vpc.resolve(), options.commit_undo_disk.resolve()
     kinds = [kinds[options.operation]] if options.operation else list(kinds.values())
     folder = pathlib.Path(tempfile.mkdtemp(prefix="vpc-kill-"))
     kills = in_time = 0
     try:
         for number, kind in enumerate(kinds):
-            operation = kind(vpc, folder / kind.name)
+            operation = kind(options, folder / kind.name)
             operation.folder.mkdir()
             operation.prepare()
             work = folder / "work"
