@@ -116,4 +116,13 @@ constexpr std::size_t command_length(std::uint8_t first) {
     return is_command(first) ? kCommandForms[first & 0x1F].length : 1;
 }
 
+inline constexpr std::size_t kIdBytes = 4;  // C, H, R, N, as FORMAT TRACK takes them
+
+inline bool writes_data(std::uint8_t opcode) {
+    return opcode == kWriteData || opcode == kWriteDeleted;
+}
+inline bool scans(std::uint8_t opcode) {
+    return opcode == kScanEqual || opcode == kScanLowOrEqual || opcode == kScanHighOrEqual;
+}
+
 }  // namespace vpc::devices::fdc
