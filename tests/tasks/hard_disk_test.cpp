@@ -105,7 +105,8 @@ struct Subject {
     std::function<void(Disks&)> expect_undone;
     /// The file that must not be in use.
     std::filesystem::path (Disks::*in_use)() const = nullptr;
-    /// So little is to be done that the first progress is that of the finished file: a cancel comes too late then.
+    /// So little is to be done that the first progress is that of the finished file, unless the host is slow: a cancel
+    /// comes too late then.
     bool in_one_step = false;
 };
 
@@ -240,7 +241,7 @@ TEST_P(DiskMethod, CancelledInTheMiddleLeavesTheOld) {
     EXPECT_EQ(task->Cancel(), HResult::S_OK);
     cancelled.set_value();
     task->WaitForCompletion(-1);
-    if (!GetParam().in_one_step) {
+    if (!GetParam().in_one_step || task->Result() == VMTaskResult::Cancelled) {
         EXPECT_EQ(task->Result(), VMTaskResult::Cancelled) << "at " << percent << " %";
         EXPECT_LT(task->PercentCompleted(), 100);
         GetParam().expect_undone(disks);
