@@ -1,6 +1,8 @@
 #include "tasks/machine_registry.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -124,6 +126,19 @@ Outcome MachineRegistry::lock(const RegisteredMachine& machine, std::unique_ptr<
     return {};
 }
 
+bool MachineRegistry::is_locked(const RegisteredMachine& machine) {
+    const int descriptor = ::open(machine.file.c_str(), O_RDONLY | O_CLOEXEC);
+    if (descriptor < 0) {
+        return false;
+    }
+    struct flock range = {};
+    range.l_type = F_WRLCK;
+    range.l_whence = SEEK_SET;
+    const bool locked = ::fcntl(descriptor, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
+    ::close(descriptor);
+    return locked;
+}
+
 Outcome MachineRegistry::store(const RegisteredMachine& machine, const Vmc& configuration) {
     if (is_there(machine.saved_state())) {
         return refused(HResult::VM_E_PREF_VM_ACTIVE, "it is saved");
@@ -143,7 +158,7 @@ disk::Status MachineRegistry::change(const RegisteredMachine& machine, const std
     }
     change(*configuration);
     lock.reset();
-    // Commands that only look at the machine have the lock for a moment.
+    // Another command that changes the machine may have the lock for a moment.
     constexpr std::chrono::milliseconds kLook{10};
     constexpr int kLooks = 300;
     disk::Status done;

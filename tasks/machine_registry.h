@@ -54,6 +54,8 @@ class MachineRegistry {
     /// Whoever runs a machine, or changes its files, holds this lock on its configuration. VM_E_VM_RUNNING: somebody
     /// has it.
     static Outcome lock(const RegisteredMachine& machine, std::unique_ptr<disk::File>& lock);
+    /// Whether somebody holds that lock, without taking it: whoever only looks must not keep a machine from starting.
+    static bool is_locked(const RegisteredMachine& machine);
 
   private:
     std::filesystem::path file_of(const std::string& name) const { return folder_ / (name + ".vmc"); }

@@ -137,8 +137,7 @@ ExitStatus end_remote(const ControlOptions& options, const std::string& method, 
     const auto machine = find_machine(options.name);
     for (auto waited = std::chrono::milliseconds(0); status == kDone && machine && waited < kLongestEnd;
          waited += kEndLook) {
-        std::unique_ptr<disk::File> lock;
-        if (tasks::MachineRegistry::lock(*machine, lock).error != tasks::HResult::VM_E_VM_RUNNING) {
+        if (!tasks::MachineRegistry::is_locked(*machine)) {
             break;
         }
         std::this_thread::sleep_for(kEndLook);

@@ -19,7 +19,6 @@
 namespace vpc::cli {
 namespace {
 
-using tasks::HResult;
 using tasks::MachineRegistry;
 using tasks::RegisteredMachine;
 using Json = nlohmann::ordered_json;
@@ -52,8 +51,7 @@ ExitStatus report(const std::string& name, const tasks::Outcome& outcome) {
 
 /// "saved" or "turned_off", or what the process says that runs it: "running", "paused", ...
 std::string state_of(const RegisteredMachine& machine) {
-    std::unique_ptr<disk::File> lock;
-    if (MachineRegistry::lock(machine, lock).error == HResult::VM_E_VM_RUNNING) {
+    if (MachineRegistry::is_locked(machine)) {
         if (const auto folder = tasks::runtime_folder()) {
             if (const auto client = tasks::ControlClient::connect(tasks::control_socket(*folder, machine.file))) {
                 return (*client)->hello().value("state", "running");
