@@ -75,6 +75,10 @@ inline constexpr std::size_t kDirectAlignment = 4096;
 /// Opens an existing ordinary file of the host, unlocked. Directories, pipes and devices are NotAnImage.
 Result<std::unique_ptr<File>> open_file(const std::filesystem::path& path, OpenMode mode);
 
+/// Whether somebody holds a lock of any kind on the file, without taking one: whoever only looks must not be in
+/// another's way. False where it cannot be told.
+bool is_locked(const std::filesystem::path& path);
+
 /// Makes an empty file without a name, which disappears with the object or the process. It lies in $TMPDIR, or in
 /// /var/tmp when that is not set: /tmp is often kept in memory, and what is stored here can become as large as a disk.
 Result<std::unique_ptr<File>> create_temporary_file();

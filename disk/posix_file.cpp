@@ -72,6 +72,14 @@ const char* wrong_kind(const struct stat& status) {
     }
 }
 
+/// What a lock is on: with l_start and l_len 0 the whole file, however long it becomes.
+struct flock whole_file(LockKind kind) {
+    struct flock range = {};
+    range.l_type = kind == LockKind::Exclusive ? F_WRLCK : F_RDLCK;
+    range.l_whence = SEEK_SET;
+    return range;
+}
+
 }  // namespace
 
 std::string quoted(const std::filesystem::path& path) {
@@ -268,9 +276,7 @@ Status PosixFile::sync() {
 }
 
 Status PosixFile::lock(LockKind kind) {
-    struct flock range = {};
-    range.l_type = kind == LockKind::Exclusive ? F_WRLCK : F_RDLCK;
-    range.l_whence = SEEK_SET;  // with l_start and l_len 0: the whole file, however long it becomes
+    struct flock range = whole_file(kind);
     if (retried([&] { return ::fcntl(descriptor_, F_OFD_SETLK, &range); }) == 0) {
         return {};
     }
@@ -327,6 +333,16 @@ Status PosixFile::transfer(const char* action, std::uint64_t offset, std::span<c
             }
         }
     }
+}
+
+bool is_locked(const std::filesystem::path& path) {
+    const auto file = open_file(path, OpenMode::ReadOnly);
+    if (!file) {
+        return false;
+    }
+    struct flock range = whole_file(LockKind::Exclusive);
+    return ::fcntl(static_cast<const PosixFile&>(**file).descriptor(), F_OFD_GETLK, &range) == 0 &&
+           range.l_type != F_UNLCK;
 }
 
 Result<std::unique_ptr<File>> open_file(const std::filesystem::path& path, OpenMode mode) {

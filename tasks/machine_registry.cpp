@@ -1,8 +1,6 @@
 #include "tasks/machine_registry.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -124,19 +122,6 @@ Outcome MachineRegistry::lock(const RegisteredMachine& machine, std::unique_ptr<
     }
     lock = std::move(*file);
     return {};
-}
-
-bool MachineRegistry::is_locked(const RegisteredMachine& machine) {
-    const int descriptor = ::open(machine.file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (descriptor < 0) {
-        return false;
-    }
-    struct flock range = {};
-    range.l_type = F_WRLCK;
-    range.l_whence = SEEK_SET;
-    const bool locked = ::fcntl(descriptor, F_OFD_GETLK, &range) == 0 && range.l_type != F_UNLCK;
-    ::close(descriptor);
-    return locked;
 }
 
 Outcome MachineRegistry::store(const RegisteredMachine& machine, const Vmc& configuration) {

@@ -55,7 +55,7 @@ class MachineRegistry {
     /// has it.
     static Outcome lock(const RegisteredMachine& machine, std::unique_ptr<disk::File>& lock);
     /// Whether somebody holds that lock, without taking it: whoever only looks must not keep a machine from starting.
-    static bool is_locked(const RegisteredMachine& machine);
+    static bool is_locked(const RegisteredMachine& machine) { return disk::is_locked(machine.file); }
 
   private:
     std::filesystem::path file_of(const std::string& name) const { return folder_ / (name + ".vmc"); }

@@ -78,15 +78,18 @@ TEST_F(Registry, Renames) {
 TEST_F(Registry, LeavesRunningAndSavedMachinesAlone) {
     create("a");
     const RegisteredMachine machine = find("a");
+    EXPECT_FALSE(MachineRegistry::is_locked(machine));
     {
         std::unique_ptr<disk::File> lock;
         ASSERT_EQ(MachineRegistry::lock(machine, lock).error, HResult::S_OK);
+        EXPECT_TRUE(MachineRegistry::is_locked(machine));
         std::unique_ptr<disk::File> second;
         EXPECT_EQ(MachineRegistry::lock(machine, second).error, HResult::VM_E_VM_RUNNING);
         EXPECT_EQ(registry.rename("a", "b").error, HResult::VM_E_PREF_VM_ACTIVE);
         EXPECT_EQ(registry.remove("a").error, HResult::VM_E_VM_RUNNING);
         EXPECT_EQ(MachineRegistry::store(machine, Vmc::make()).error, HResult::VM_E_PREF_VM_ACTIVE);
     }
+    EXPECT_FALSE(MachineRegistry::is_locked(machine));
     std::ofstream(machine.saved_state()) << "state";
     EXPECT_EQ(registry.rename("a", "b").error, HResult::VM_E_PREF_VM_ACTIVE);
     EXPECT_EQ(MachineRegistry::store(machine, Vmc::make()).error, HResult::VM_E_PREF_VM_ACTIVE);
