@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
 #include <array>
 #include <csetjmp>
 #include <cstdarg>
@@ -194,19 +195,16 @@ void disguise(std::uint64_t pc, std::uint32_t flags, int cflags) {
     }
     constexpr std::uint64_t kPage = 0xFFF;
     const bool code32 = (flags & hflag::kCode32) != 0;
-    for (std::size_t size = 1; size <= translation.disguise.size() && (pc & kPage) + size <= kPage + 1; ++size) {
-        translation.disguise[size - 1] =
-            static_cast<std::uint8_t>(original.ldub_code(current->engine_env, pc + size - 1));
-        const std::span<std::uint8_t> code(translation.disguise.data(), size);
-        if (decode_repeated_string(code, code32)) {
-            disguise_repeated_string(code);
-            translation.disguise_address = pc;
-            translation.disguised = size;
-            return;
-        }
-        if (!is_prefix_of_repeated_string(code.back())) {
-            return;
-        }
+    const std::size_t left = std::min<std::size_t>(translation.disguise.size(), kPage + 1 - (pc & kPage));
+    std::size_t size = 0;
+    do {
+        translation.disguise[size] = static_cast<std::uint8_t>(original.ldub_code(current->engine_env, pc + size));
+    } while (is_prefix_of_repeated_string(translation.disguise[size++]) && size < left);
+    const std::span<std::uint8_t> code(translation.disguise.data(), size);
+    if (decode_repeated_string(code, code32)) {
+        disguise_repeated_string(code);
+        translation.disguise_address = pc;
+        translation.disguised = size;
     }
 }
 

@@ -106,12 +106,11 @@ class Execution {
             std::memcpy(bytes.data(), host, size);
             return decode_repeated_string({bytes.data(), size}, code32);
         }
-        std::optional<RepeatedString> found;
-        for (std::size_t i = 0; i < size && !found; ++i) {
-            bytes[i] = memory_.fetch(env_, code_ + i);
-            found = decode_repeated_string({bytes.data(), i + 1}, code32);
-        }
-        return found;
+        std::size_t fetched = 0;
+        do {
+            bytes[fetched] = memory_.fetch(env_, code_ + fetched);
+        } while (is_prefix_of_repeated_string(bytes[fetched++]) && fetched < size);
+        return decode_repeated_string({bytes.data(), fetched}, code32);
     }
 
     RepeatedStringResult run(const RepeatedString& what, const std::function<bool()>& stop_wanted) {
