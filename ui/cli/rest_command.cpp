@@ -44,33 +44,9 @@ class RestingMachine {
     std::shared_ptr<tasks::VirtualMachine> vm;  // last: its tasks use the rest
 };
 
-ExitStatus discard_state(const RestOptions& options) {
-    const auto machine = find_machine(options.name);
-    if (!machine) {
-        return fail(machine.error());
-    }
-    RestingMachine resting;
-    tasks::Outcome outcome = resting.open(*machine);
-    if (outcome.error == HResult::S_OK) {
-        outcome.error = resting.vm->DiscardSavedState();
-    }
-    return outcome.error == HResult::S_OK ? kDone : fail(options.name, outcome);
-}
-
-ExitStatus discard_undo(const RestOptions& options) {
-    const auto machine = find_machine(options.name);
-    if (!machine) {
-        return fail(machine.error());
-    }
-    RestingMachine resting;
-    tasks::Outcome outcome = resting.open(*machine);
-    if (outcome.error == HResult::S_OK) {
-        outcome = resting.vm->DiscardUndoDisks();
-    }
-    return outcome.error == HResult::S_OK ? kDone : fail(options.name, outcome);
-}
-
-ExitStatus merge_undo(const RestOptions& options) {
+/// Opens the machine and lets `work` have it; says what is wrong.
+template <typename Work>
+ExitStatus with_machine(const RestOptions& options, Work work) {
     const auto machine = find_machine(options.name);
     if (!machine) {
         return fail(machine.error());
@@ -79,8 +55,27 @@ ExitStatus merge_undo(const RestOptions& options) {
     if (const tasks::Outcome opened = resting.open(*machine); opened.error != HResult::S_OK) {
         return fail(options.name, opened);
     }
+    return work(*resting.vm);
+}
+
+ExitStatus discard_state(const RestOptions& options) {
+    return with_machine(options, [&](tasks::VirtualMachine& machine) {
+        const HResult discarded = machine.DiscardSavedState();
+        return discarded == HResult::S_OK ? kDone
+                                          : fail(options.name, {discarded, tasks::VMTaskResult::UnexpectedError, {}});
+    });
+}
+
+ExitStatus discard_undo(const RestOptions& options) {
+    return with_machine(options, [&](tasks::VirtualMachine& machine) {
+        const tasks::Outcome discarded = machine.DiscardUndoDisks();
+        return discarded.error == HResult::S_OK ? kDone : fail(options.name, discarded);
+    });
+}
+
+ExitStatus merge_undo_disks(const RestOptions& options, tasks::VirtualMachine& machine) {
     std::shared_ptr<tasks::IVMTask> task;
-    if (const HResult begun = resting.vm->MergeUndoDisks(task); begun != HResult::S_OK) {
+    if (const HResult begun = machine.MergeUndoDisks(task); begun != HResult::S_OK) {
         return fail(options.name, {begun, tasks::VMTaskResult::UnexpectedError, {}});
     }
     constexpr std::int32_t kLook = 50;  // milliseconds
@@ -95,6 +90,10 @@ ExitStatus merge_undo(const RestOptions& options) {
         return tasks::Outcome{task->Error(), task->Result(),
                               fmt::format("{}: {}", options.name, task->ErrorDescription())};
     });
+}
+
+ExitStatus merge_undo(const RestOptions& options) {
+    return with_machine(options, [&](tasks::VirtualMachine& machine) { return merge_undo_disks(options, machine); });
 }
 
 using Command = ExitStatus (*)(const RestOptions&);
