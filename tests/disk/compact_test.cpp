@@ -13,6 +13,7 @@
 #include "disk/vhd/dynamic_disk.h"
 #include "tests/disk/crash_simulator.h"
 #include "tests/disk/image_builder.h"
+#include "tests/disk/stopping_operation.h"
 #include "tests/disk/temporary_folder.h"
 #include "tests/shell.h"
 
@@ -28,6 +29,7 @@ using testing::MemoryFile;
 using testing::open_contents;
 using testing::read_sectors;
 using testing::RecordingFile;
+using testing::StoppingOperation;
 using testing::TemporaryFolder;
 
 using Bytes = std::vector<std::uint8_t>;
@@ -142,16 +144,8 @@ TEST_P(Compact, CancelledAnywhereKeepsTheContents) {
     const Bytes expected = contents_of(original);
     for (int stop_at = 1;; ++stop_at) {
         const auto image = std::make_shared<MemoryContents>(*original);
-        std::stop_source stop;
-        int reports = 0;
-        const Operation operation = {.progress =
-                                         [&](const Progress&) {
-                                             if (++reports == stop_at) {
-                                                 stop.request_stop();
-                                             }
-                                         },
-                                     .stop = stop.get_token()};
-        const auto result = compact_file(std::make_unique<MemoryFile>(image), operation);
+        StoppingOperation operation(stop_at);
+        const auto result = compact_file(std::make_unique<MemoryFile>(image), operation.get());
         ASSERT_EQ(contents_of(image), expected);
         ASSERT_TRUE(open_contents(image, OpenMode::ReadWrite).has_value());
         if (result) {

@@ -9,11 +9,13 @@
 #include "disk/operations/compare.h"
 #include "disk/vhd/dynamic_disk.h"
 #include "tests/disk/image_builder.h"
+#include "tests/disk/stopping_operation.h"
 #include "tests/disk/temporary_folder.h"
 
 namespace vpc::disk {
 namespace {
 
+using testing::StoppingOperation;
 using testing::TemporaryFolder;
 using Bytes = std::vector<std::uint8_t>;
 
@@ -141,16 +143,9 @@ TEST(Convert, CancelledAnywhereLeavesNothingBehind) {
     const Bytes before = TemporaryFolder::read(source);
     int reports = 0;
     for (int stop_at = 1;; ++stop_at) {
-        std::stop_source stop;
-        reports = 0;
-        const Operation operation = {.progress =
-                                         [&](const Progress&) {
-                                             if (++reports == stop_at) {
-                                                 stop.request_stop();
-                                             }
-                                         },
-                                     .stop = stop.get_token()};
-        const auto status = convert(source, {.file = folder / "b.vhd"}, operation);
+        StoppingOperation operation(stop_at);
+        const auto status = convert(source, {.file = folder / "b.vhd"}, operation.get());
+        reports = operation.reports();
         if (status) {
             break;  // stopped after the end
         }

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <fstream>
-#include <stop_token>
 
 #include "disk/log.h"
 #include "disk/open_image.h"
@@ -13,6 +12,7 @@
 #include "disk/operations/merge.h"
 #include "disk/vhd/footer_search.h"
 #include "tests/disk/image_builder.h"
+#include "tests/disk/stopping_operation.h"
 #include "tests/disk/temporary_folder.h"
 
 namespace vpc::disk {
@@ -21,6 +21,7 @@ namespace {
 using testing::build_dynamic;
 using testing::build_fixed;
 using testing::read_sectors;
+using testing::StoppingOperation;
 using testing::TemporaryFolder;
 using testing::write_sectors;
 using Bytes = std::vector<std::uint8_t>;
@@ -109,16 +110,8 @@ TEST_P(LargerChild, IsMergedWithAllItsParents) {
 TEST_P(LargerChild, StoppedAnywhereItCanBeRepeated) {
     int stopped = 0;
     for (;; ++stopped) {
-        std::stop_source stop;
-        int reports = 0;
-        const auto status = merge(child_, {},
-                                  {.progress =
-                                       [&](const Progress&) {
-                                           if (++reports > stopped) {
-                                               stop.request_stop();
-                                           }
-                                       },
-                                   .stop = stop.get_token()});
+        StoppingOperation operation(stopped + 1);
+        const auto status = merge(child_, {}, operation.get());
         if (status) {
             break;
         }

@@ -13,6 +13,7 @@
 #include "disk/vhd/dynamic_disk.h"
 #include "tests/disk/crash_simulator.h"
 #include "tests/disk/image_builder.h"
+#include "tests/disk/stopping_operation.h"
 #include "tests/disk/temporary_folder.h"
 
 namespace vpc::disk {
@@ -26,6 +27,7 @@ using testing::MemoryFile;
 using testing::open_contents;
 using testing::read_sectors;
 using testing::RecordingFile;
+using testing::StoppingOperation;
 using testing::TemporaryFolder;
 
 using Bytes = std::vector<std::uint8_t>;
@@ -149,16 +151,8 @@ TEST_P(Chain, IsNotMergedWhileItIsInUse) {
 TEST_P(Chain, CancelledAnywhereTheChildStillHoldsItsDisk) {
     int cancelled = 0;
     while (true) {
-        std::stop_source stop;
-        int reports = 0;
-        const Operation operation = {.progress =
-                                         [&](const Progress&) {
-                                             if (++reports > cancelled) {
-                                                 stop.request_stop();
-                                             }
-                                         },
-                                     .stop = stop.get_token()};
-        const auto status = merge(leaf_, {.all = true}, operation);
+        StoppingOperation operation(cancelled + 1);
+        const auto status = merge(leaf_, {.all = true}, operation.get());
         if (status) {
             break;
         }

@@ -5,7 +5,6 @@
 
 #include <array>
 #include <functional>
-#include <stop_token>
 
 #include "disk/log.h"
 #include "disk/open_image.h"
@@ -13,6 +12,7 @@
 #include "disk/operations/create.h"
 #include "disk/vhd/footer_search.h"
 #include "tests/disk/image_builder.h"
+#include "tests/disk/stopping_operation.h"
 #include "tests/disk/temporary_folder.h"
 
 namespace vpc::disk {
@@ -22,6 +22,7 @@ using testing::build_dynamic;
 using testing::build_fixed;
 using testing::filled_sectors;
 using testing::read_sectors;
+using testing::StoppingOperation;
 using testing::TemporaryFolder;
 using testing::write_sectors;
 using Bytes = std::vector<std::uint8_t>;
@@ -165,16 +166,8 @@ TEST_P(UndoDisk, StoppedAnywhereACommitCanBeRepeated) {
     session(undo, 100, 250, 0x42);
     int stopped = 0;
     for (;; ++stopped) {
-        std::stop_source stop;
-        int reports = 0;
-        const auto status = commit_undo_disk(undo, disk_, {},
-                                             {.progress =
-                                                  [&](const Progress&) {
-                                                      if (++reports > stopped) {
-                                                          stop.request_stop();
-                                                      }
-                                                  },
-                                              .stop = stop.get_token()});
+        StoppingOperation operation(stopped + 1);
+        const auto status = commit_undo_disk(undo, disk_, {}, operation.get());
         if (status) {
             break;
         }
