@@ -2,7 +2,6 @@
 // without harm; at any moment the state can be saved and loaded.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <iterator>
 #include <memory>
 #include <span>
@@ -11,6 +10,7 @@
 #include "devices/i82077aa.h"
 #include "devices/i8237a.h"
 #include "tests/devices/ide_bench.h"
+#include "tests/fuzz/fuzzed_machine.h"
 
 namespace {
 
@@ -18,9 +18,9 @@ using namespace vpc;
 using namespace vpc::devices;
 using namespace vpc::devices::test;
 
-class Machine {
+class Machine final : public FuzzedMachine {
   public:
-    explicit Machine(std::span<const std::uint8_t> input) : input_(input) {
+    explicit Machine(std::span<const std::uint8_t> input) : FuzzedMachine(input) {
         bench_.out(0xD6, 0xC0);
         bench_.out(0xD4, 0);
         bench_.out(0x3F2, 0x1C);
@@ -28,22 +28,7 @@ class Machine {
         insert(0, 2880);
     }
 
-    void run() {
-        while (!input_.empty()) {
-            step();
-        }
-        check_state();
-    }
-
   private:
-    std::uint8_t next() {
-        if (input_.empty()) {
-            return 0;
-        }
-        const std::uint8_t byte = input_.front();
-        input_ = input_.subspan(1);
-        return byte;
-    }
     void insert(unsigned drive, std::uint64_t sectors) {
         auto image = std::make_shared<DiskImage>(sectors);
         image->bad = {19, 700};
@@ -51,7 +36,7 @@ class Machine {
         fdc_.insert(drive, std::make_shared<MemoryDisk>(image));
     }
 
-    void step() {
+    void step() override {
         switch (next() % 12) {
             case 0:
                 bench_.in(static_cast<std::uint16_t>(0x3F0 + next() % 8));
@@ -138,15 +123,9 @@ class Machine {
         }
     }
 
-    void check_state() {
-        const std::vector<std::uint8_t> before = bench_.save();
-        bench_.load(before);
-        if (bench_.save() != before) {
-            std::abort();
-        }
-    }
+    std::vector<std::uint8_t> save() override { return bench_.save(); }
+    void load(const std::vector<std::uint8_t>& state) override { bench_.load(state); }
 
-    std::span<const std::uint8_t> input_;
     Bench bench_;
     TestExecutor& io_ = bench_.add<TestExecutor>();
     I8237A& dma_ = bench_.add_device<I8237A>(bench_.ports, bench_.memory);

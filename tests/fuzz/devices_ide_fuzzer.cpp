@@ -3,7 +3,6 @@
 // ends without harm; at any moment the state can be saved and loaded.
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <iterator>
 #include <memory>
 #include <span>
@@ -12,6 +11,7 @@
 
 #include "devices/atapi_cdrom.h"
 #include "tests/devices/ide_bench.h"
+#include "tests/fuzz/fuzzed_machine.h"
 
 namespace {
 
@@ -22,9 +22,9 @@ using namespace vpc::devices::test;
 constexpr std::uint32_t kTable = 0x1'0000;  // where descriptor tables are mostly put
 constexpr std::uint64_t kDiscSectors = 400 * (AtapiCdrom::kBlockSize / disk::kSectorSize);
 
-class Machine {
+class Machine final : public FuzzedMachine {
   public:
-    explicit Machine(std::span<const std::uint8_t> input) : input_(input) {
+    explicit Machine(std::span<const std::uint8_t> input) : FuzzedMachine(input) {
         bench_.add_disk(0, 0, 600)->bad = {7, 300, 599};
         const auto read_only = bench_.add_disk(0, 1, std::uint64_t{1} << 29);  // needs 48-bit addresses
         read_only->read_only = true;
@@ -37,34 +37,12 @@ class Machine {
         bench_.io.deferring = true;
     }
 
-    void run() {
-        while (!input_.empty()) {
-            step();
-        }
-        check_state();
-    }
-
   private:
     static std::shared_ptr<disk::BlockDevice> disc() {
         auto image = std::make_shared<DiskImage>(kDiscSectors);
         image->bad = {400};
         image->read_only = true;
         return std::make_shared<MemoryDisk>(image);
-    }
-    std::uint8_t next() {
-        if (input_.empty()) {
-            return 0;
-        }
-        const std::uint8_t byte = input_.front();
-        input_ = input_.subspan(1);
-        return byte;
-    }
-    std::uint32_t next32() {
-        std::uint32_t value = 0;
-        for (int i = 0; i < 4; ++i) {
-            value = value << 8 | next();
-        }
-        return value;
     }
     unsigned size() { return 1u << next() % 3; }
     std::uint16_t port() {
@@ -86,7 +64,7 @@ class Machine {
         }
     }
 
-    void step() {
+    void step() override {
         switch (next() % 12) {
             case 0:
                 bench_.in(port(), size());
@@ -184,15 +162,9 @@ class Machine {
         }
     }
 
-    void check_state() {
-        const std::vector<std::uint8_t> before = bench_.save();
-        bench_.load(before);
-        if (bench_.save() != before) {
-            std::abort();
-        }
-    }
+    std::vector<std::uint8_t> save() override { return bench_.save(); }
+    void load(const std::vector<std::uint8_t>& state) override { bench_.load(state); }
 
-    std::span<const std::uint8_t> input_;
     IdeBench bench_;
     AtapiCdrom* cdrom_ = nullptr;
 };
