@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <random>
 #include <tuple>
 #include <vector>
@@ -121,7 +122,7 @@ class Scene {
             prefixes.push_back(kPrefixes[segment_]);
         }
         std::shuffle(prefixes.begin(), prefixes.end(), random_);
-        bytes.insert(bytes.end(), prefixes.begin(), prefixes.end());
+        std::copy(prefixes.begin(), prefixes.end(), std::back_inserter(bytes));
         bytes.push_back(std::array<std::uint8_t, 4>{0xA4, 0xA5, 0xAA, 0xAB}[below(4)]);
         bytes.insert(bytes.end(), {0x0F, 0x94, 0xC0, 0xF4});  // SETE AL: the flags are whole; HLT
         for (std::size_t i = 0; i < bytes.size(); ++i) {
