@@ -12,6 +12,8 @@ import subprocess
 import sys
 import time
 
+from guest_screen import Failure
+from registered_machine import RegisteredMachine
 from run_guest import SKIPPED, add_kernel_options
 
 BOOT_SECONDS = 300
@@ -19,56 +21,26 @@ SECONDS = 60
 CLOCK_ERROR = 60  # seconds that the guest's clock may be off when it was set
 
 
-class Failure(Exception):
-    """Something differs."""
-
-
-class Machine:
-    """One registered machine in a folder of its own."""
+class Machine(RegisteredMachine):
+    """Its guest has the agent, as far as the kernel's options let it."""
 
     def __init__(self, vpc, image, folder, kernel_options=""):
-        self.vpc, self.folder = vpc, folder
         shutil.rmtree(folder, ignore_errors=True)
-        (folder / "run").mkdir(parents=True)
+        folder.mkdir(parents=True)
         shutil.copyfile(image, folder / "disk.img")
         if kernel_options:
             add_kernel_options(folder / "disk.img", kernel_options)
-        self.environment = dict(os.environ, XDG_DATA_HOME=str(folder / "data"), XDG_RUNTIME_DIR=str(folder / "run"))
-        self.run("create", "guest", "--memory", "128", "--boot", "c", "--hda", "disk.img", "--serial", "file:com1")
-        self.run("start", "guest", "--headless")
-
-    def command(self, *arguments):
-        return subprocess.run([self.vpc, *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True,
-                              timeout=300)
-
-    def run(self, *arguments):
-        ran = self.command(*arguments)
-        if ran.returncode != 0:
-            raise Failure(f"vpc {' '.join(arguments)}: status {ran.returncode}: {ran.stderr.strip()}")
-        return ran.stdout
-
-    def log(self):
-        return (self.folder / "com1").read_text(errors="replace")
-
-    def wait_for(self, what, condition, seconds):
-        end = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > end:
-                raise Failure(f"{what}: not within {seconds} seconds; COM1: {self.log()[-1000:]}")
-            time.sleep(0.2)
+        super().__init__(vpc, folder, "--memory", "128", "--boot", "c", "--hda", "disk.img", "--serial", "file:com1")
+        self.start()
 
     def boots(self):
-        """Since the machine's process was started, which began the log anew."""
-        return self.log().count("GUEST-AGENT: ready")
+        return self.serial().count("GUEST-AGENT: ready")
 
     def wait_for_boots(self, count):
         self.wait_for(f"boot {count}", lambda: self.boots() == count, BOOT_SECONDS)
 
     def info(self):
-        return json.loads(self.run("guest-info", "guest", "--json"))
-
-    def state(self):
-        return json.loads(self.run("show", "guest", "--json"))["state"]
+        return json.loads(self.run("guest-info", "--json"))
 
 
 def expect(what, value, wanted):
@@ -90,41 +62,41 @@ def with_agent(machine):
     # The guest says that it is 2001.
     machine.wait_for("the clock is set", lambda: abs(machine.info()["unix_time"] - time.time()) < CLOCK_ERROR, SECONDS)
 
-    machine.run("logoff", "guest")
+    machine.run("logoff")
     expect("users after logoff", machine.info()["users"], [])
-    again = machine.command("logoff", "guest")
+    again = machine.command("logoff")
     expect("a second logoff", (again.returncode, again.stderr),
            (1, "vpc: guest: Nobody is logged on in the guest\n"))
 
-    machine.run("save", "guest")
-    machine.run("start", "guest", "--headless")
+    machine.run("save")
+    machine.start()
     expect("the agent after a saved state", machine.info()["computer_name"], "agents-den")
 
     before = machine.boots()
-    machine.run("restart", "guest")
-    expect("asked to restart", "GUEST-SHUTDOWN: -h -r +0" in machine.log(), True)
+    machine.run("restart")
+    expect("asked to restart", "GUEST-SHUTDOWN: -h -r +0" in machine.serial(), True)
     machine.wait_for_boots(before + 1)
     expect("users after restart", sorted(machine.info()["users"]), ["ann", "bob"])
 
-    progress = [json.loads(line) for line in machine.run("shutdown", "guest", "--progress", "json").splitlines()]
+    progress = [json.loads(line) for line in machine.run("shutdown", "--progress", "json").splitlines()]
     expect("progress ends", (progress[-1]["percent"], progress[-1]["error"]), (100, "0x00000000"))
-    expect("asked to shut down", "GUEST-SHUTDOWN: -h -P +0" in machine.log(), True)
+    expect("asked to shut down", "GUEST-SHUTDOWN: -h -P +0" in machine.serial(), True)
     expect("state", machine.state(), "turned_off")
-    expect("button", "GUEST-BUTTON: pressed" in machine.log(), False)
+    expect("button", "GUEST-BUTTON: pressed" in machine.serial(), False)
 
 
 def without_agent(machine):
     machine.wait_for_boots(1)
-    ran = machine.command("guest-info", "guest")
+    ran = machine.command("guest-info")
     expect("no agent", ran.returncode, 1)
-    machine.run("shutdown", "guest")
-    expect("button", "GUEST-BUTTON: pressed" in machine.log(), True)
+    machine.run("shutdown")
+    expect("button", "GUEST-BUTTON: pressed" in machine.serial(), True)
     expect("state", machine.state(), "turned_off")
 
 
 def with_nothing(machine):
     machine.wait_for_boots(1)
-    ran = machine.command("shutdown", "guest", "--time-limit", "5")
+    ran = machine.command("shutdown", "--time-limit", "5")
     expect("status at the time limit", ran.returncode, 124)
     expect("state", machine.state(), "running")
 
@@ -151,7 +123,7 @@ def main():
             status = 1
         finally:
             if machine:
-                machine.command("turnoff", "guest")
+                machine.command("turnoff")
     return status
 
 

@@ -22,6 +22,8 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "guests"))
+from guest_screen import Failure  # noqa: E402
+from registered_machine import RegisteredMachine  # noqa: E402
 from run_guest import SKIPPED, add_kernel_options  # noqa: E402
 
 BOOT_SECONDS = 300
@@ -29,48 +31,17 @@ ANSWER_SECONDS = 120
 NOISE_MIB = 40
 
 
-class Failure(Exception):
-    """Something is not as it has to be."""
-
-
-class Machine:
-    """The machine in a folder of its own."""
+class Machine(RegisteredMachine):
+    """Its guest has a shell at the keyboard."""
 
     def __init__(self, vpc, image, folder):
-        self.vpc, self.folder = vpc, folder
-        (folder / "run").mkdir()
         shutil.copyfile(image, folder / "disk.img")
-        add_kernel_options(folder / "disk.img", "nobench end=shell console=tty0")  # the shell is at the keyboard
-        self.environment = dict(os.environ, XDG_DATA_HOME=str(folder / "data"), XDG_RUNTIME_DIR=str(folder / "run"))
-        self.run("create", "guest", "--memory", "96", "--boot", "c", "--hda", "disk.img", "--serial", "file:com1")
-
-    def command(self, *arguments):
-        return subprocess.run([self.vpc, *arguments], cwd=self.folder, env=self.environment, capture_output=True, text=True,
-                              timeout=300)
-
-    def run(self, *arguments):
-        ran = self.command(*arguments)
-        if ran.returncode != 0:
-            raise Failure(f"vpc {' '.join(arguments)}: status {ran.returncode}: {ran.stderr.strip()}")
-        return ran.stdout
-
-    def state(self):
-        return json.loads(self.run("show", "guest", "--json"))["state"]
-
-    def process(self):
-        return int(json.loads(self.run("tasks", "--json"))[0]["id"].split(".")[0])
-
-    def wait_for_serial(self, expression, seconds):
-        end = time.monotonic() + seconds
-        while not (found := re.search(expression, (self.folder / "com1").read_text(errors="replace"))):
-            if time.monotonic() > end:
-                raise Failure(f"'{expression}' is not on COM1 within {seconds} seconds")
-            time.sleep(0.05)
-        return found
+        add_kernel_options(folder / "disk.img", "nobench end=shell console=tty0")
+        super().__init__(vpc, folder, "--memory", "96", "--boot", "c", "--hda", "disk.img", "--serial", "file:com1")
 
     def noise(self, mark):
         """The checksum of the guest's noise."""
-        self.run("type", "guest", f"echo {mark} $(md5sum /tmp/noise) >/dev/ttyS0{{ENTER}}")
+        self.run("type", f"echo {mark} $(md5sum /tmp/noise) >/dev/ttyS0{{ENTER}}")
         return self.wait_for_serial(rf"{mark} ([0-9a-f]{{32}}) ", ANSWER_SECONDS)[1]
 
     def files(self):
@@ -84,8 +55,7 @@ class Machine:
 def kill_while_saving(machine, delay):
     """False: it was too late."""
     process = machine.process()
-    save = subprocess.Popen([machine.vpc, "save", "guest"], cwd=machine.folder, env=machine.environment,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    save = machine.begin("save")
     time.sleep(delay)
     try:
         os.kill(process, signal.SIGKILL)
@@ -93,21 +63,17 @@ def kill_while_saving(machine, delay):
     except ProcessLookupError:
         killed = False
     save.wait(timeout=60)
-    end = time.monotonic() + 30
-    while machine.state() not in ("saved", "turned_off"):
-        if time.monotonic() > end:
-            raise Failure(f"a killed machine is '{machine.state()}'")
-        time.sleep(0.02)
+    machine.wait_for("a killed machine rests", lambda: machine.state() in ("saved", "turned_off"), 30)
     return killed
 
 
 def soak(machine, kills):
-    machine.run("start", "guest", "--headless")
+    machine.start()
     machine.wait_for_serial("GUEST-DONE: OK ", BOOT_SECONDS)
-    machine.run("type", "guest", f"dd if=/dev/urandom of=/tmp/noise bs=1M count={NOISE_MIB} 2>/dev/null{{ENTER}}")
+    machine.run("type", f"dd if=/dev/urandom of=/tmp/noise bs=1M count={NOISE_MIB} 2>/dev/null{{ENTER}}")
     noise = machine.noise("BEGIN")
     began = time.monotonic()
-    machine.run("save", "guest")
+    machine.run("save")
     longest = time.monotonic() - began
     reference = machine.folder / "reference"
     reference.mkdir()
@@ -118,7 +84,7 @@ def soak(machine, kills):
     while rounds < kills:
         for file in machine.kept():
             shutil.copy2(reference / file.name, file)
-        machine.run("start", "guest", "--headless")
+        machine.start()
         killed = kill_while_saving(machine, random.uniform(0, longest))
         rounds += killed
         state, files = machine.state(), machine.files()
@@ -126,10 +92,10 @@ def soak(machine, kills):
             raise Failure(f"round {rounds}: {state}, and there is {files}")
         counts["too late" if not killed else "new" if state == "saved" else "none"] += 1
         if state == "saved":
-            machine.run("start", "guest", "--headless")
+            machine.start()
             if (now := machine.noise(f"ROUND{rounds}{'K' if killed else 'L'}")) != noise:
                 raise Failure(f"round {rounds}: the guest's memory has the checksum {now} instead of {noise}")
-            machine.run("turnoff", "guest")
+            machine.run("turnoff")
     print(f"{rounds} kills within {longest:.2f} s: {counts}")
 
 
@@ -155,7 +121,7 @@ def main():
             print(f"FAILED: {problem}")
             return 1
         finally:
-            machine.command("turnoff", "guest")
+            machine.command("turnoff")
 
 
 sys.exit(main())
