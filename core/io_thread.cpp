@@ -40,6 +40,7 @@ void IoThread::loop() {
         working_ = true;
         guard.unlock();
         job.work();
+        job.work = {};  // a drive whose completion runs finds its buffer free for the next piece
         post_(std::move(job.completion));
         guard.lock();
         working_ = false;

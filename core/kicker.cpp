@@ -3,6 +3,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 
@@ -67,9 +68,17 @@ void Kicker::arm(Nanoseconds host_time) {
     }
 }
 
-void Kicker::rest() {
+void Kicker::move(Nanoseconds host_time) {
+    deadline_.store(host_time);
+    if (host_time != timer_.load()) {
+        const std::scoped_lock guard(mutex_);
+        set_timer(std::min(host_time, deadline_.load()));  // somebody may have asked for less meanwhile
+    }
+}
+
+void Kicker::rest_until(Nanoseconds host_time) {
     disarm();
-    if (timer_.load() != kNever) {
+    if (timer_.load() <= host_time && timer_.load() != kNever) {
         const std::scoped_lock guard(mutex_);
         set_timer(kNever);
         // Whoever kicked before that may have trusted the timer.
@@ -79,8 +88,8 @@ void Kicker::rest() {
     }
 }
 
-void Kicker::kick_now() {
-    arm(0);
+void Kicker::kick_soon() {
+    arm(VirtualClock::steady_host_time() + kRepeat);
 }
 
 void Kicker::loop() {

@@ -26,12 +26,15 @@ class Kicker {
     /// Kicks from `host_time` (VirtualClock::steady_host_time) on. Replaces what was armed. Cheap unless the time is
     /// earlier than the timer's. Machine's thread only.
     void arm(Nanoseconds host_time);
+    /// The same, but moves the timer for a later time, too, so that it does not expire before.
+    void move(Nanoseconds host_time);
     /// Leaves the timer alone: it may be needed again at once.
     void disarm() { deadline_.store(kNever, std::memory_order_relaxed); }
-    /// Disarms, and spares the thread from waking up for nothing while the machine waits.
-    void rest();
-    /// As arm with the present time, from any thread; only a disarm ends it.
-    void kick_now();
+    /// Disarms, and spares the thread from waking up for nothing while the machine waits until `host_time`.
+    void rest_until(Nanoseconds host_time);
+    /// Kicks from a moment after the call on, from any thread; only a disarm ends it. For one who has kicked already,
+    /// and so mostly spares the thread from waking up: the machine has seen it by then.
+    void kick_soon();
 
   private:
     void loop();

@@ -12,6 +12,12 @@ namespace {
 // How often an engine that cannot tell when IF is set is looked at while an interrupt waits.
 constexpr Nanoseconds kPollWindow = 100 * kMicrosecond;
 
+// A guest that has just been woken up mostly halts again long before its next event: then the machine waits for that
+// event, and the kicker must not wake up for it, too. So it is told of an event this far away with some delay, which
+// covers how late the host ends waits (timer_slack_ns in proc_pid_timerslack_ns(5) is 50 us), and is left alone.
+constexpr Nanoseconds kFar = kMillisecond;
+constexpr Nanoseconds kGrace = 150 * kMicrosecond;
+
 }  // namespace
 
 RunLoop::RunLoop(Cpu& cpu, VirtualClock& clock, Hooks hooks)
@@ -30,7 +36,13 @@ RunLoop::~RunLoop() {
 
 void RunLoop::arm_kicker() {
     armed_for_ = has_posted_ ? 0 : host_deadline();
-    kicker_.arm(armed_for_);
+    const bool far = armed_for_ != Kicker::kNever && armed_for_ - VirtualClock::steady_host_time() >= kFar;
+    if (std::exchange(was_halted_, false) && far) {
+        armed_for_ += kGrace;
+        kicker_.move(armed_for_);
+    } else {
+        kicker_.arm(armed_for_);
+    }
 }
 
 void RunLoop::quit() {
@@ -39,14 +51,19 @@ void RunLoop::quit() {
 }
 
 void RunLoop::post(std::function<void()> work) {
+    bool waiting = false;
     {
         const std::scoped_lock guard(mutex_);
         posted_.push_back(std::move(work));
         has_posted_ = true;
+        waiting = waiting_;
     }
-    wake_.notify_one();
-    cpu_.request_stop();
-    kicker_.kick_now();  // repeats the stop until the machine's thread has seen the post
+    if (waiting) {
+        wake_.notify_one();
+    } else {
+        cpu_.request_stop();
+        kicker_.kick_soon();  // repeats the stop until the machine's thread has seen the post
+    }
 }
 
 void RunLoop::serialize(StateStream& stream) {
@@ -93,17 +110,21 @@ Nanoseconds RunLoop::host_deadline() const {
 
 void RunLoop::wait_while_halted() {
     const Nanoseconds until = host_deadline();
+    kicker_.rest_until(until);
     const Nanoseconds before = VirtualClock::steady_host_time();
     {
         std::unique_lock guard(mutex_);
         const auto woken = [this] { return has_posted_.load(); };
+        waiting_ = true;
         if (until == Kicker::kNever) {
             wake_.wait(guard, woken);
         } else {
             wake_.wait_until(guard, std::chrono::steady_clock::time_point(std::chrono::nanoseconds(until)), woken);
         }
+        waiting_ = false;
     }
     idle_time_ += VirtualClock::steady_host_time() - before;
+    was_halted_ = true;
 }
 
 std::string RunLoop::run() {
@@ -128,7 +149,6 @@ std::string RunLoop::run() {
                 break;
             case CpuExit::Halted:
                 if (!(interrupt_request_ && cpu_.can_take_interrupt()) && !nmi_) {
-                    kicker_.rest();
                     wait_while_halted();
                 }
                 break;

@@ -64,12 +64,14 @@ class RunLoop {
     bool interrupt_request_ = false;
     bool nmi_ = false;
     bool in_cpu_ = false;
+    bool was_halted_ = false;    // before the present run
     Nanoseconds armed_for_ = 0;  // host time the kicker was armed for, while in_cpu_
     Nanoseconds idle_time_ = 0;
 
     std::mutex mutex_;
     std::condition_variable wake_;
     std::vector<std::function<void()>> posted_;
+    bool waiting_ = false;  // in wait_while_halted; with the mutex held
     std::atomic<bool> has_posted_ = false;
     std::atomic<bool> quit_ = false;
     Kicker kicker_;

@@ -14,6 +14,8 @@ namespace {
 
 // How often the screen is looked at and keys are typed.
 constexpr std::chrono::milliseconds kTick{20};
+// When there is nothing to look at but signals and the time limit.
+constexpr std::chrono::milliseconds kSlowTick{100};
 // The longest sequence of scan codes one key sends; with less room in the keyboard's buffer the typist waits.
 constexpr std::size_t kLongestKeySequence = 8;
 // So much may wait for a UART before the other end of its cable has to.
@@ -325,13 +327,14 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
     }
     std::thread machine([&] { run_board(board); });
     bool paused = false;
+    const auto tick = window_ ? std::chrono::milliseconds(0) : watches ? kTick : kSlowTick;  // the window waits itself
     const auto has_stopped = [&] {
         if (window_) {
             window_->process(kTick, paused);
         }
         std::unique_lock guard(mutex_);
         paused = paused_;
-        return ended_.wait_for(guard, window_ ? std::chrono::milliseconds(0) : kTick, [this] { return stopped_; });
+        return ended_.wait_for(guard, tick, [this] { return stopped_; });
     };
     while (!has_stopped()) {
         const timespec no_wait{};
