@@ -13,6 +13,9 @@ namespace {
 // How long a kick may go unanswered before it is repeated.
 constexpr Nanoseconds kRepeat = 50 * kMicrosecond;
 
+// How much too early a moved timer may expire: less than that is the noise of asking two clocks one after the other.
+constexpr Nanoseconds kCloseEnough = 20 * kMicrosecond;
+
 int make_timer() {
     const int descriptor = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);  // the clock of VirtualClock::steady_host_time
     if (descriptor < 0) {
@@ -70,7 +73,8 @@ void Kicker::arm(Nanoseconds host_time) {
 
 void Kicker::move(Nanoseconds host_time) {
     deadline_.store(host_time);
-    if (host_time != timer_.load()) {
+    const Nanoseconds timer = timer_.load();
+    if (timer > host_time || timer < host_time - kCloseEnough) {
         const std::scoped_lock guard(mutex_);
         set_timer(std::min(host_time, deadline_.load()));  // somebody may have asked for less meanwhile
     }
