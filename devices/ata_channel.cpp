@@ -13,7 +13,16 @@ constexpr std::uint8_t kControlBits = ata::kHighOrderByte | ata::kSoftwareReset 
 
 }  // namespace
 
-AtaChannel::AtaChannel(PortBus& ports, IoExecutor& io, Wiring wiring) : io_(io), wiring_(std::move(wiring)) {
+AtaChannel::AtaChannel(PortBus& ports, VirtualClock& clock, IoExecutor& io, Wiring wiring)
+    : clock_(clock), io_(io), wiring_(std::move(wiring)) {
+    for (unsigned unit = 0; unit < alarms_.size(); ++unit) {
+        alarms_[unit] = clock_.make_event(wiring_.name + " device " + std::to_string(unit),
+                                          [this, unit](std::int64_t, Nanoseconds) {
+                                              if (devices_[unit]) {
+                                                  devices_[unit]->alarm();
+                                              }
+                                          });
+    }
     command_ports_ = ports.claim(
         {.owner = wiring_.name + " command", .first = wiring_.command_port, .count = 8, .widest = 4},
         {.read = [this](std::uint16_t offset, unsigned size) { return read(offset, size); },
@@ -57,6 +66,14 @@ void AtaChannel::interrupt_changed() {
     if (level != interrupt_level_) {
         interrupt_level_ = level;
         wiring_.interrupt(level);
+    }
+}
+
+void AtaChannel::set_alarm(unsigned unit, std::optional<Nanoseconds> when) {
+    if (when) {
+        alarms_[unit].schedule(*when);
+    } else {
+        alarms_[unit].cancel();
     }
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "core/port_bus.h"
+#include "core/virtual_clock.h"
 #include "devices/ata_device.h"
 
 namespace vpc::devices {
@@ -26,8 +27,8 @@ class AtaChannel : private AtaHost {
         std::function<std::size_t(std::span<std::uint8_t> data, bool to_memory)> dma;
     };
 
-    /// Throws BusConflict. `io` and what the wiring refers to outlive the channel.
-    AtaChannel(PortBus& ports, IoExecutor& io, Wiring wiring);
+    /// Throws BusConflict. `clock`, `io` and what the wiring refers to outlive the channel.
+    AtaChannel(PortBus& ports, VirtualClock& clock, IoExecutor& io, Wiring wiring);
 
     /// Replaces what was there. `unit` is 0 or 1. The device starts as after power-on.
     void attach(unsigned unit, std::unique_ptr<AtaDevice> device);
@@ -52,6 +53,8 @@ class AtaChannel : private AtaHost {
         return wiring_.dma(data, to_memory);
     }
     bool has_peer(unsigned unit) const override { return devices_[1 - unit] != nullptr; }
+    Nanoseconds now() const override { return clock_.now(); }
+    void set_alarm(unsigned unit, std::optional<Nanoseconds> when) override;
 
     AtaDevice* selected() const { return devices_[selected_].get(); }
     std::uint8_t read_register(unsigned reg) const;
@@ -64,8 +67,10 @@ class AtaChannel : private AtaHost {
     void write_control(std::uint8_t value);
     void diagnose_all();
 
+    VirtualClock& clock_;
     IoExecutor& io_;
     Wiring wiring_;
+    std::array<VirtualClock::Event, 2> alarms_;
     std::array<std::unique_ptr<AtaDevice>, 2> devices_;
     unsigned selected_ = 0;
     std::uint8_t control_ = 0;

@@ -4,7 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
+
+#include "core/virtual_clock.h"
 
 namespace vpc {
 class IoExecutor;
@@ -67,6 +70,9 @@ class AtaHost {
     virtual std::size_t transfer_dma(std::span<std::uint8_t> data, bool to_memory) = 0;
     /// Whether the cable's other place is taken.
     virtual bool has_peer(unsigned unit) const = 0;
+    virtual Nanoseconds now() const = 0;
+    /// Has AtaDevice::alarm called at that time. Replaces the time asked for before; none: never.
+    virtual void set_alarm(unsigned unit, std::optional<Nanoseconds> when) = 0;
 };
 
 /// Bytes that a drive has moved for the guest since it was made.
@@ -154,6 +160,8 @@ class AtaDevice {
     virtual void diagnose() = 0;
     /// Power-on or the bus's reset pin: settings too.
     virtual void hardware_reset() = 0;
+    /// The time that set_alarm named.
+    virtual void alarm() {}
     /// The bus master is running; go on with a DMA transfer that waited for it.
     virtual void continue_dma() = 0;
     virtual DriveStatistics statistics() const = 0;

@@ -17,11 +17,6 @@ constexpr std::uint8_t kDisableWriteCache = 0x82;
 constexpr std::uint8_t kEnableLookAhead = 0xAA;
 constexpr std::uint8_t kRevertSettings = 0xCC;
 
-// CHECK POWER MODE.
-constexpr std::uint8_t kPowerStandby = 0x00;
-constexpr std::uint8_t kPowerIdle = 0x80;
-constexpr std::uint8_t kPowerActive = 0xFF;
-
 }  // namespace
 
 AtaDisk::AtaDisk(std::unique_ptr<disk::BlockDevice> image)
@@ -40,7 +35,11 @@ void AtaDisk::cancel() {
     end_block();
     piece_.reset();
     phase_ = Phase::Idle;
+    next_lba_ = 0;
     left_ = 0;
+    block_bytes_ = 0;
+    position_ = 0;
+    current_block_ = 0;
 }
 
 void AtaDisk::begin_software_reset() {
@@ -58,6 +57,7 @@ void AtaDisk::diagnose() {
     current_[ata::kLbaLow] = 1;
     error_ = ata::kDiagnosticPassed;
     status_ = ata::kReady | ata::kSeekDone;
+    command_ended();
 }
 
 void AtaDisk::power_on_settings() {
@@ -66,6 +66,10 @@ void AtaDisk::power_on_settings() {
     transfer_mode_ = kDefaultTransferMode;
     write_cache_ = true;
     look_ahead_ = true;
+    smart_ = true;
+    standby_code_ = 0;
+    failed_reads_ = 0;
+    failed_writes_ = 0;
 }
 
 void AtaDisk::hardware_reset() {
@@ -136,17 +140,22 @@ void AtaDisk::execute_checked(std::uint8_t command) {
         case 0xCA:  // WRITE DMA
         case 0xCB:
             return transfer(Move::DmaOut, !kExtended);
-        case 0x94:  // STANDBY IMMEDIATE, STANDBY; the codes 9xh are older than ATA-2
-        case 0x96:
-        case 0xE0:
+        case 0x96:  // STANDBY; the codes 9xh are older than ATA-2
         case 0xE2:
+            standby_code_ = current_[ata::kSectorCount];
             return flush(Power::Standby);
-        case 0x95:  // IDLE IMMEDIATE, IDLE
-        case 0x97:
-        case 0xE1:
+        case 0x94:  // STANDBY IMMEDIATE
+        case 0xE0:
+            return flush(Power::Standby);
+        case 0x97:  // IDLE
         case 0xE3:
-            power_ = Power::Idle;
-            return finish(true);
+            standby_code_ = current_[ata::kSectorCount];
+            return idle();
+        case 0x95:  // IDLE IMMEDIATE
+        case 0xE1:
+            return idle();
+        case 0xB0:
+            return smart();
         case 0x98:
         case 0xE5:
             return check_power_mode();
@@ -349,13 +358,6 @@ void AtaDisk::seek() {
     }
 }
 
-void AtaDisk::check_power_mode() {
-    current_[ata::kSectorCount] = power_ == Power::Standby ? kPowerStandby
-                                  : power_ == Power::Idle  ? kPowerIdle
-                                                           : kPowerActive;
-    finish(true);
-}
-
 void AtaDisk::flush(Power afterwards) {
     power_afterwards_ = afterwards;
     piece_ = std::make_shared<Piece>();
@@ -368,6 +370,7 @@ void AtaDisk::finish(bool interrupt) {
     phase_ = Phase::Idle;
     piece_.reset();
     status_ = ata::kReady | ata::kSeekDone;
+    command_ended();
     if (interrupt) {
         set_interrupt(true);
     }

@@ -18,14 +18,18 @@ namespace vpc::devices {
 /// meanwhile. Work that a reset overtakes still ends on its own, but nobody waits for it any more. A saved state in the
 /// middle of a command names the piece in work, and loading submits it again: reading or writing it twice does no harm.
 ///
-/// What it has none of it neither announces nor does: SMART, host protected area (READ NATIVE MAX ADDRESS answers, SET
-/// MAX does not), security, power-up in standby, overlapped commands. STANDBY and IDLE take effect at once and set no
-/// timer, which IDENTIFY says.
+/// SMART: the mandatory commands and READ DATA, whose attributes count the sectors that the image failed to read and to
+/// write since power-on; it is good as long as there were none. Enabled at power-on. Power: the standby timer has the
+/// values of the standard (ATA/ATAPI-6 table 19), runs while no command does, and is off at power-on.
+///
+/// What it has none of it neither announces nor does: SMART logs and self-tests, host protected area (READ NATIVE MAX
+/// ADDRESS answers, SET MAX does not), security, power-up in standby, overlapped commands.
 ///
 /// Host errors: an unreadable sector ends a read with UNC, a failed write with ABRT, the sector's address in the task
 /// file; each is logged. Writing to a read-only image ends with ABRT and WP. Writes are acknowledged when the image has
 /// accepted them, which is this disk's write cache: they become durable with FLUSH CACHE, with standby and sleep, or,
-/// when the guest turns the write cache off, with each write.
+/// when the guest turns the write cache off, with each write; and a second after the last command, for guests that
+/// never flush.
 class AtaDisk : public AtaDevice {
   public:
     explicit AtaDisk(std::unique_ptr<disk::BlockDevice> image);
@@ -36,6 +40,7 @@ class AtaDisk : public AtaDevice {
     void diagnose() override;
     void hardware_reset() override;
     void continue_dma() override;
+    void alarm() override;
     DriveStatistics statistics() const override { return statistics_; }
     void serialize(StateStream& stream) override;
     void resume() override;
@@ -46,7 +51,7 @@ class AtaDisk : public AtaDevice {
         Idle,
         PioInWork,
         PioIn,     // the guest reads a block
-        Identify,  // or the block of IDENTIFY DEVICE
+        Identify,  // or the block of IDENTIFY DEVICE or SMART READ DATA
         PioOut,
         PioOutWork,
         DmaInWork,
@@ -83,6 +88,7 @@ class AtaDisk : public AtaDevice {
     Translation default_translation() const;
     std::uint64_t lba28_sectors() const;
     void identify();
+    void offer_words(std::span<const std::uint16_t, 256> words, std::uint8_t signature);
 
     // ata_disk.cpp: commands.
     void execute_checked(std::uint8_t command);
@@ -96,8 +102,18 @@ class AtaDisk : public AtaDevice {
     bool set_transfer_mode();
     void read_native_max(bool extended);
     void seek();
-    void check_power_mode();
     void flush(Power afterwards);
+
+    // ata_disk_power.cpp: power modes, and what an idle disk does on its own.
+    void idle();
+    void check_power_mode();
+    void command_ended();
+    void set_alarm();
+    void flush_in_background();
+
+    // ata_disk_smart.cpp
+    void smart();
+    void smart_read_data();
 
     // ata_disk_transfer.cpp: transfers and saved states.
     void new_piece();
@@ -138,7 +154,15 @@ class AtaDisk : public AtaDevice {
     std::uint8_t transfer_mode_ = 0;  // as SET FEATURES 03h names it; only DMA modes are kept
     bool write_cache_ = true;
     bool look_ahead_ = true;
+    bool smart_ = true;              // SMART is enabled
+    std::uint8_t standby_code_ = 0;  // the standby timer, as IDLE and STANDBY name it
     Power power_ = Power::Active;
+
+    // Since power-on.
+    std::uint32_t failed_reads_ = 0;  // sectors
+    std::uint32_t failed_writes_ = 0;
+    bool unflushed_ = false;  // written since the last flush that was submitted
+    Nanoseconds idle_since_ = 0;
 
     // The command in progress.
     Phase phase_ = Phase::Idle;

@@ -105,7 +105,7 @@ void AtaDisk::identify() {
     put_text(words, 27, 20, "VPC Hard Disk");
     words[47] = 0x8000 | kMaxMultiple;
     words[48] = 0x0001;  // 32-bit data port
-    words[49] = 0x0F00;  // IORDY, LBA, DMA; bit 13 clear: the disk minds standby timer values as it likes
+    words[49] = 0x2F00;  // the standard's standby timer values, IORDY, LBA, DMA
     words[50] = 0x4000;
     words[51] = 0x0200;  // PIO timing mode 2
     words[52] = 0x0200;  // DMA timing mode 2
@@ -120,24 +120,29 @@ void AtaDisk::identify() {
     words[64] = 0x0003;                                                       // PIO 3 and 4
     std::fill(&words[65], &words[69], std::uint16_t{120});                    // cycle times in ns
     words[80] = 0x007E;                                                       // ATA-1 to ATA/ATAPI-6
-    words[82] = 0x4068;  // NOP, look-ahead, write cache, power management
+    words[82] = 0x4069;  // NOP, look-ahead, write cache, power management, SMART
     words[83] = 0x7400;  // FLUSH CACHE (EXT), 48-bit addresses
     words[84] = 0x4000;
-    words[85] = static_cast<std::uint16_t>(0x4008 | (look_ahead_ ? 0x0040 : 0) | (write_cache_ ? 0x0020 : 0));
+    words[85] = static_cast<std::uint16_t>(0x4008 | (look_ahead_ ? 0x0040 : 0) | (write_cache_ ? 0x0020 : 0) |
+                                           (smart_ ? 0x0001 : 0));
     words[86] = 0x3400;
     words[87] = 0x4000;
     words[88] = static_cast<std::uint16_t>(0x003F | (ultra ? selected : 0));  // Ultra DMA 0-5
     words[93] = reset_result(unit_, host_->has_peer(unit_));
     put_number(words, 100, 4, total_sectors_);
 
+    offer_words(words, 0xA5);
+}
+
+/// One sector about the disk itself. Its last word is a signature, and a checksum that makes the sum of all bytes zero.
+void AtaDisk::offer_words(std::span<const std::uint16_t, 256> words, std::uint8_t signature) {
     piece_ = std::make_shared<Piece>();
     piece_->data.reserve(disk::kSectorSize);
     for (const std::uint16_t word : words) {
         piece_->data.push_back(static_cast<std::uint8_t>(word));
         piece_->data.push_back(static_cast<std::uint8_t>(word >> 8));
     }
-    // Word 255: a signature, and a checksum that makes the sum of all bytes zero.
-    piece_->data[510] = 0xA5;
+    piece_->data[510] = signature;
     piece_->data[511] = static_cast<std::uint8_t>(-std::accumulate(piece_->data.begin(), piece_->data.end() - 1, 0));
     position_ = 0;
     current_block_ = disk::kSectorSize;

@@ -12,6 +12,11 @@
 #include "devices/ata_disk.h"
 
 namespace vpc::devices {
+namespace {
+
+constexpr Nanoseconds kLatestTime = Nanoseconds{1} << 62;  // a century and more: a saved state's times end before
+
+}  // namespace
 
 // ---- work ----------------------------------------------------------------------------------------------------------
 
@@ -77,6 +82,7 @@ void AtaDisk::submit(Phase phase) {
     phase_ = phase;
     status_ = ata::kBusy;
     const bool then_flush = phase == Phase::FlushWork || (writing(phase) && !write_cache_);
+    unflushed_ = (unflushed_ || writing(phase)) && !then_flush;
     host_->io().submit([image = image_, piece = piece_, phase, then_flush] { run(*image, *piece, phase, then_flush); },
                        [this, alive = std::weak_ptr(alive_), generation = ++generation_] {
                            if (!alive.expired() && generation == generation_) {
@@ -88,6 +94,7 @@ void AtaDisk::submit(Phase phase) {
 void AtaDisk::completed() {
     if (piece_->failed) {
         log_->error("{} (sector {})", piece_->message, piece_->lba + piece_->good);
+        ++(writing(phase_) || phase_ == Phase::FlushWork ? failed_writes_ : failed_reads_);
     }
     const std::uint64_t bytes = std::uint64_t{piece_->good} * disk::kSectorSize;
     switch (phase_) {
@@ -237,6 +244,12 @@ void AtaDisk::serialize(StateStream& stream) {
     stream.field(transfer_mode_);
     stream.field(write_cache_);
     stream.field(look_ahead_);
+    stream.field(smart_);
+    stream.field(standby_code_);
+    stream.field(failed_reads_);
+    stream.field(failed_writes_);
+    stream.field(unflushed_);
+    stream.field(idle_since_);
     stream.field(power_);
     stream.field(power_afterwards_);
     stream.field(addressing_);
@@ -290,8 +303,8 @@ bool AtaDisk::settings_are_sane() const {
                             (transfer_mode_ >> 3 == 8 && (transfer_mode_ & 7) <= 5);
     return translation_.heads >= 1 && translation_.heads <= 16 && translation_.sectors >= 1 &&
            translation_.cylinders >= 1 && multiple_ <= kMaxMultiple && (multiple_ & (multiple_ - 1)) == 0 &&
-           known_mode && power_ <= Power::Sleep && power_afterwards_ <= Power::Sleep &&
-           addressing_ <= Addressing::Lba48;
+           known_mode && idle_since_ >= 0 && idle_since_ <= kLatestTime && power_ <= Power::Sleep &&
+           power_afterwards_ <= Power::Sleep && addressing_ <= Addressing::Lba48;
 }
 
 /// Whether the loaded piece can be gone on with in `phase`.

@@ -169,8 +169,8 @@ std::string Board::wire() {
         routed[irq] = interrupt_line(irq);
     }
     isa_bridge_ = std::make_unique<Piix4Isa>(*pci_, std::move(routed));
-    ide_ =
-        std::make_unique<Piix4Ide>(ports_, memory_, *io_, std::array<Line, 2>{interrupt_line(14), interrupt_line(15)});
+    ide_ = std::make_unique<Piix4Ide>(ports_, memory_, clock_, *io_,
+                                      std::array<Line, 2>{interrupt_line(14), interrupt_line(15)});
     floppy_controller_ = std::make_unique<I82077AA>(ports_, clock_, *io_, dma_->channel(kFloppyDmaChannel),
                                                     interrupt_line(kFloppyIrq), configuration_.floppy_drives);
     for (unsigned i = 0; i < configuration_.floppies.size(); ++i) {

@@ -7,7 +7,7 @@
 namespace vpc::devices {
 namespace {
 
-constexpr std::uint16_t kStateVersion = 1;
+constexpr std::uint16_t kStateVersion = 2;
 
 constexpr unsigned kIdeTiming = 0x40;  // IDETIM, one word per channel
 constexpr std::uint16_t kIdeDecodeEnable = 0x8000;
@@ -29,7 +29,8 @@ constexpr std::array<ChannelPlace, Piix4Ide::kChannels> kPlaces = {{
 
 }  // namespace
 
-Piix4Ide::Piix4Ide(PortBus& ports, PhysicalMemory& memory, IoExecutor& io, std::array<Line, kChannels> interrupts)
+Piix4Ide::Piix4Ide(PortBus& ports, PhysicalMemory& memory, VirtualClock& clock, IoExecutor& io,
+                   std::array<Line, kChannels> interrupts)
     : PciFunction({.vendor = 0x8086,
                    .device = 0x7111,
                    .revision = 1,
@@ -39,7 +40,7 @@ Piix4Ide::Piix4Ide(PortBus& ports, PhysicalMemory& memory, IoExecutor& io, std::
       ports_(ports),
       interrupts_(std::move(interrupts)),
       masters_{Piix4BusMaster(memory), Piix4BusMaster(memory)},
-      channels_{make_channel(0, io), make_channel(1, io)} {
+      channels_{make_channel(0, clock, io), make_channel(1, clock, io)} {
     define_register(pci::kCommand, 2, 0, pci::kCommandIo | pci::kCommandBusMaster);
     define_register(pci::kStatus, 2, pci::kStatusMediumDevsel | pci::kStatusFastBackToBack, 0, 0x3800);
     define_register(0x0D, 1, 0, 0xF0);  // MLT
@@ -50,9 +51,9 @@ Piix4Ide::Piix4Ide(PortBus& ports, PhysicalMemory& memory, IoExecutor& io, std::
     define_register(kUltraDmaTiming, 2, 0, 0x3333);
 }
 
-std::unique_ptr<AtaChannel> Piix4Ide::make_channel(unsigned index, IoExecutor& io) {
+std::unique_ptr<AtaChannel> Piix4Ide::make_channel(unsigned index, VirtualClock& clock, IoExecutor& io) {
     return std::make_unique<AtaChannel>(
-        ports_, io,
+        ports_, clock, io,
         AtaChannel::Wiring{.name = kPlaces[index].name,
                            .command_port = kPlaces[index].command_port,
                            .control_port = kPlaces[index].control_port,

@@ -26,7 +26,8 @@ class Piix4Ide : public PciFunction {
     static constexpr unsigned kUnits = 2;
 
     /// `interrupts` are IRQ14 and IRQ15. Everything given outlives the chip. Throws BusConflict.
-    Piix4Ide(PortBus& ports, PhysicalMemory& memory, IoExecutor& io, std::array<Line, kChannels> interrupts);
+    Piix4Ide(PortBus& ports, PhysicalMemory& memory, VirtualClock& clock, IoExecutor& io,
+             std::array<Line, kChannels> interrupts);
 
     /// Puts a device on a cable: channel 0 is the primary one, unit 0 the master. A board does it before power-on.
     void attach(unsigned channel, unsigned unit, std::unique_ptr<AtaDevice> device);
@@ -44,7 +45,7 @@ class Piix4Ide : public PciFunction {
     void bar_changed(unsigned index, std::optional<std::uint32_t> address) override;
 
   private:
-    std::unique_ptr<AtaChannel> make_channel(unsigned index, IoExecutor& io);
+    std::unique_ptr<AtaChannel> make_channel(unsigned index, VirtualClock& clock, IoExecutor& io);
     std::uint32_t read_bus_master(unsigned offset, unsigned size) const;
     void write_bus_master(unsigned offset, std::uint32_t value, unsigned size);
     void start_waiting(unsigned channel);

@@ -307,20 +307,20 @@ TEST_F(AtaDiskTest, HighOrderBitShowsThePreviousContents) {
     EXPECT_EQ(reg(2), 0x01);
 }
 
-TEST_F(AtaDiskTest, ExtendedReadsGoInPiecesOf256Sectors) {
-    lba48(0x24, 1, 600);
-    EXPECT_EQ(read_bytes(600 * 512, 4), sectors(1, 600));
-    EXPECT_EQ(image->read_sizes, (std::vector<std::uint64_t>{256, 256, 88}));
+TEST_F(AtaDiskTest, ExtendedReadsGoInPiecesOf1024Sectors) {
+    lba48(0x24, 1, 2100);
+    EXPECT_EQ(read_bytes(2100 * 512, 4), sectors(1, 2100));
+    EXPECT_EQ(image->read_sizes, (std::vector<std::uint64_t>{1024, 1024, 52}));
     EXPECT_EQ(alternate(), kIdle);
 }
 
-TEST_F(AtaDiskTest, ExtendedWritesGoInPiecesOf256Sectors) {
-    const auto data = pattern(300, 5);
-    lba48(0x34, 50, 300);
+TEST_F(AtaDiskTest, ExtendedWritesGoInPiecesOf1024Sectors) {
+    const auto data = pattern(1100, 5);
+    lba48(0x34, 50, 1100);
     write_bytes(data);
     EXPECT_EQ(alternate(), kIdle);
-    EXPECT_EQ(sectors(50, 300), data);
-    EXPECT_EQ(image->write_sizes, (std::vector<std::uint64_t>{256, 44}));
+    EXPECT_EQ(sectors(50, 1100), data);
+    EXPECT_EQ(image->write_sizes, (std::vector<std::uint64_t>{1024, 76}));
 }
 
 // ---- addresses -----------------------------------------------------------------------------------------------------
@@ -465,16 +465,17 @@ TEST_F(AtaDiskTest, WhatIsNotAnnouncedIsRefused) {
         std::vector<std::pair<std::uint8_t, std::uint8_t>> commands;  // and features registers
     };
     const std::vector<Feature> features = {
-        {82, 0, {{0xB0, 0xD0}, {0xB0, 0xD1}, {0xB0, 0xD4}, {0xB0, 0xD8}, {0xB0, 0xD9}, {0xB0, 0xDA}}},  // SMART
-        {82, 1, {{0xF1, 0}, {0xF2, 0}, {0xF3, 0}, {0xF4, 0}, {0xF5, 0}, {0xF6, 0}}},                    // security
-        {82, 10, {{0xF9, 0}, {0xF9, 1}, {0x37, 0}}},  // host protected area
-        {83, 0, {{0x92, 1}, {0x92, 7}}},              // DOWNLOAD MICROCODE
-        {83, 1, {{0xC7, 0}, {0xCC, 0}}},              // queued DMA
-        {83, 3, {{0xEF, 0x05}, {0xEF, 0x85}}},        // advanced power management
-        {83, 5, {{0xEF, 0x06}, {0xEF, 0x07}}},        // power-up in standby
-        {83, 9, {{0xEF, 0x42}, {0xEF, 0xC2}}},        // automatic acoustic management
-        {83, 11, {{0xB1, 0xC0}, {0xB1, 0xC2}}},       // device configuration overlay
-        {84, 5, {{0x2F, 0}, {0x3F, 0}}},              // general purpose logging
+        {84, 0, {{0xB0, 0xD5}, {0xB0, 0xD6}}},                                        // SMART's logs
+        {84, 1, {{0xB0, 0xD4}}},                                                      // and self-tests
+        {82, 1, {{0xF1, 0}, {0xF2, 0}, {0xF3, 0}, {0xF4, 0}, {0xF5, 0}, {0xF6, 0}}},  // security
+        {82, 10, {{0xF9, 0}, {0xF9, 1}, {0x37, 0}}},                                  // host protected area
+        {83, 0, {{0x92, 1}, {0x92, 7}}},                                              // DOWNLOAD MICROCODE
+        {83, 1, {{0xC7, 0}, {0xCC, 0}}},                                              // queued DMA
+        {83, 3, {{0xEF, 0x05}, {0xEF, 0x85}}},                                        // advanced power management
+        {83, 5, {{0xEF, 0x06}, {0xEF, 0x07}}},                                        // power-up in standby
+        {83, 9, {{0xEF, 0x42}, {0xEF, 0xC2}}},                                        // automatic acoustic management
+        {83, 11, {{0xB1, 0xC0}, {0xB1, 0xC2}}},                                       // device configuration overlay
+        {84, 5, {{0x2F, 0}, {0x3F, 0}}},                                              // general purpose logging
     };
     const auto words = identify();
     for (const Feature& feature : features) {
@@ -487,14 +488,6 @@ TEST_F(AtaDiskTest, WhatIsNotAnnouncedIsRefused) {
             expect_error(ata::kAborted);
         }
     }
-}
-
-TEST_F(AtaDiskTest, StandbyTimersAreNeitherAnnouncedNorKept) {
-    EXPECT_EQ(identify()[49] & 0x2000, 0);
-    plain(0xE3, 1);  // IDLE, standby after five seconds
-    bench.run_for(60 * kSecond);
-    plain(0xE5);
-    EXPECT_EQ(reg(2), 0x80);
 }
 
 TEST_F(AtaDiskTest, ASleepingDiskWakesWithAReset) {

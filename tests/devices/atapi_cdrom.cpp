@@ -370,7 +370,7 @@ TEST_F(AtapiCdromTest, AReadInWorkIsSubmittedAgainAfterLoading) {
 class IdeWithCdrom : public Piix4Ide {
   public:
     IdeWithCdrom(Bench& bench, TestExecutor& executor)
-        : Piix4Ide(bench.ports, bench.memory, executor, {}), io(executor) {}
+        : Piix4Ide(bench.ports, bench.memory, bench.clock, executor, {}), io(executor) {}
     TestExecutor& io;
 };
 

@@ -140,7 +140,7 @@ class IdeBench : public Bench {
     TestExecutor& io = add<TestExecutor>();
     std::array<Probe, 2> irq;
     PciBus& pci = add<PciBus>(ports, nullptr);
-    Piix4Ide& ide = add_device<Piix4Ide>(ports, memory, io, std::array<Line, 2>{irq[0].line(), irq[1].line()});
+    Piix4Ide& ide = add_device<Piix4Ide>(ports, memory, clock, io, std::array<Line, 2>{irq[0].line(), irq[1].line()});
 
     IdeBench() {
         pci.attach(kDevice, kFunction, ide);

@@ -161,12 +161,12 @@ TEST_F(Piix4IdeTest, ALengthOfZeroIs64KiB) {
     EXPECT_EQ(status(), 0x04u);
 }
 
-TEST_F(Piix4IdeTest, ExtendedDmaMovesManyPieces) {
+TEST_F(Piix4IdeTest, ExtendedDmaMovesManyRegions) {
     table({{kBuffer, 0}, {kBuffer + 0x10000, 0}, {kBuffer + 0x20000, 0}, {kBuffer + 0x30000, kLast}});
     command48(0x25, 1000, 512);
     start(true);
     EXPECT_EQ(memory(kBuffer, 0x40000), sectors(1000, 512));
-    EXPECT_EQ(image->read_sizes, (std::vector<std::uint64_t>{256, 256}));
+    EXPECT_EQ(image->read_sizes, (std::vector<std::uint64_t>{512}));
     stop();
     const auto data = fill(kBuffer, 0x40000);
     command48(0x35, 2000, 512);
@@ -347,8 +347,13 @@ TEST_F(Piix4IdeTest, AWriteErrorInterrupts) {
 
 TEST_F(Piix4IdeTest, ATransferInWorkGoesOnAfterLoading) {
     bench.io.deferring = true;
-    table({{kBuffer, 0}, {kBuffer + 0x10000, 0}, {kBuffer + 0x20000, kLast | 1024}});
-    command48(0x25, 1000, 258);
+    std::vector<Region> regions;
+    for (std::uint32_t i = 0; i < 8; ++i) {
+        regions.push_back({kBuffer + i * 0x10000, 0});
+    }
+    regions.push_back({kBuffer + 0x80000, kLast | 1024});
+    table(regions);
+    command48(0x25, 1000, 1026);
     start(true);
     bench.io.run_one();
     EXPECT_EQ(drive_status(), 0x80u);
@@ -361,9 +366,9 @@ TEST_F(Piix4IdeTest, ATransferInWorkGoesOnAfterLoading) {
     second.load(state);
     EXPECT_EQ(second.save(), state);
     second.io.run();
-    std::vector<std::uint8_t> bytes(258 * 512);
+    std::vector<std::uint8_t> bytes(1026 * 512);
     second.memory.read(kBuffer, bytes);
-    EXPECT_EQ(bytes, sectors(1000, 258));
+    EXPECT_EQ(bytes, sectors(1000, 1026));
     EXPECT_EQ(second.in(kStatus), 0x04u);
     EXPECT_TRUE(second.irq[0].level);
 }
@@ -387,7 +392,7 @@ TEST_F(Piix4IdeTest, LoadingDrivesTheLineWithoutANewInterrupt) {
 class IdeWithExecutor : public Piix4Ide {
   public:
     IdeWithExecutor(Bench& bench, TestExecutor& executor)
-        : Piix4Ide(bench.ports, bench.memory, executor, {}), io(executor) {}
+        : Piix4Ide(bench.ports, bench.memory, bench.clock, executor, {}), io(executor) {}
     TestExecutor& io;
 };
 
@@ -419,7 +424,8 @@ Subject ide(bool deferring) {
                         return;
                     }
                     // A sensible command now and then, so that transfers happen.
-                    constexpr std::array<std::uint8_t, 8> kCommands = {0x20, 0x30, 0xC8, 0xCA, 0xC6, 0xE7, 0x42, 0xEC};
+                    constexpr std::array<std::uint8_t, 9> kCommands = {0x20, 0x30, 0xC8, 0xCA, 0xC6,
+                                                                       0xE7, 0x42, 0xEC, 0xE2};
                     const auto base = static_cast<std::uint16_t>(random() % 2 == 0 ? 0x1F0 : 0x170);
                     for (std::uint16_t reg = 2; reg < 6; ++reg) {
                         bench.out(static_cast<std::uint16_t>(base + reg),
