@@ -298,7 +298,7 @@ void AtapiCdrom::submit() {
     status_ = ata::kBusy;
     piece_->data.resize(std::size_t{piece_->blocks} * kBlockSize);
     host_->io().submit(
-        [disc = disc_, piece = piece_] {
+        [disc = disc_, piece = piece_, parts = wanted_parts()] {
             piece->failed = true;
             try {
                 if (!disc) {
@@ -309,6 +309,9 @@ void AtapiCdrom::submit() {
                     piece->message = status.error().message;
                 } else {
                     piece->failed = false;
+                    if (parts != cd_frame::kWantsUserData) {
+                        piece->data = cd_frame::cut(piece->lba, piece->data, parts);
+                    }
                 }
             } catch (const std::exception& problem) {
                 piece->message = problem.what();
@@ -342,7 +345,8 @@ void AtapiCdrom::offer_data() {
 
 void AtapiCdrom::offer_next_block() {
     // Whole CD blocks where the limit allows it: what drivers that count them expect.
-    const std::uint32_t limit = byte_limit_ >= kBlockSize ? byte_limit_ / kBlockSize * kBlockSize : byte_limit_;
+    const auto block = static_cast<std::uint32_t>(cd_frame::size_of(wanted_parts()).value_or(kBlockSize));
+    const std::uint32_t limit = byte_limit_ >= block ? byte_limit_ / block * block : byte_limit_;
     current_block_ = std::min(limit, static_cast<std::uint32_t>(piece_->data.size()) - position_);
     current_[ata::kLbaMid] = static_cast<std::uint8_t>(current_block_);
     current_[ata::kLbaHigh] = static_cast<std::uint8_t>(current_block_ >> 8);

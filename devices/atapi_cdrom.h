@@ -8,15 +8,17 @@
 
 #include "core/log.h"
 #include "devices/ata_device.h"
+#include "devices/cd_frame.h"
 #include "disk/block_device.h"
 
 namespace vpc::devices {
 
 /// An ATAPI CD-ROM drive: the PACKET protocol of ATA/ATAPI-6 (PIO, multiword and Ultra DMA) and the commands of MMC-3 a
-/// reader of data discs has. The disc is one data track of 2048-byte sectors, an ISO image; audio, raw sectors
-/// (READ CD of anything but user data) and subchannels do not exist and end with CHECK CONDITION.
+/// reader of data discs has. The disc is one data track of 2048-byte sectors, an ISO image; audio and, but for the
+/// position, subchannels do not exist and end with CHECK CONDITION. READ CD delivers any parts of the sectors that lie
+/// beside each other: the image has the user data, the rest is what it must be (devices/cd_frame.h).
 ///
-/// The image is read through the host's IoExecutor, in pieces of at most 64 KiB; the drive is busy meanwhile. A host
+/// The image is read through the host's IoExecutor, in pieces of at most 32 blocks; the drive is busy meanwhile. A host
 /// error ends the command with MEDIUM ERROR and is logged. A saved state in the middle of a command names the piece in
 /// work, and loading submits it again.
 ///
@@ -51,7 +53,7 @@ class AtapiCdrom : public AtaDevice {
   private:
     static constexpr std::uint32_t kPieceBlocks = 32;
     static constexpr std::size_t kPacketSize = 12;
-    static constexpr std::size_t kMostData = std::size_t{kPieceBlocks} * kBlockSize;
+    static constexpr std::size_t kMostData = std::size_t{kPieceBlocks} * cd_frame::kSize;
 
     enum class Phase : std::uint8_t {
         Idle,
@@ -113,6 +115,7 @@ class AtapiCdrom : public AtaDevice {
     void read_capacity();
     void read(std::uint32_t blocks);
     void read_cd();
+    std::uint8_t wanted_parts() const;
     void seek();
     void read_subchannel();
     void read_toc();

@@ -228,11 +228,17 @@ void AtapiCdrom::read(std::uint32_t count) {
     read_blocks(lba, count);
 }
 
-/// User data of mode 1 sectors, all that an image has.
+/// What the command in progress reads of each block.
+std::uint8_t AtapiCdrom::wanted_parts() const {
+    const auto parts = static_cast<std::uint8_t>(packet_[9] & 0xF8);
+    const bool known = packet_[0] == kReadCd && cd_frame::size_of(parts).value_or(0) != 0;  // states can be made up
+    return known ? parts : cd_frame::kWantsUserData;
+}
+
+/// Sectors of mode 1: an image has no others. Neither errors of the first level of correction nor subchannel data.
 void AtapiCdrom::read_cd() {
     constexpr unsigned kAnyType = 0;
     constexpr unsigned kMode1 = 2;
-    constexpr std::uint8_t kUserData = 0x10;
     if (!ready()) {
         return;
     }
@@ -240,14 +246,19 @@ void AtapiCdrom::read_cd() {
     if (type != kAnyType && type != kMode1) {
         return check_condition({.key = kIllegalRequest, .code = kIllegalModeForTrack});
     }
-    const std::uint8_t wanted = packet_[9] & 0xFE;
-    if ((wanted != 0 && wanted != kUserData) || (packet_[10] & 7) != 0) {
+    const auto size = cd_frame::size_of(packet_[9] & 0xF8);
+    if (!size || (packet_[9] & 0x06) != 0 || (packet_[10] & 7) != 0) {
         return check_condition({.key = kIllegalRequest, .code = kInvalidField});
     }
-    if (wanted == 0) {
+    if (size == 0u) {
         return complete();
     }
-    read(big_endian(packet_, 6, 3));
+    const std::uint32_t count = big_endian(packet_, 6, 3);
+    if (wanted_parts() != cd_frame::kWantsUserData &&
+        std::uint64_t{big_endian(packet_, 2, 4)} + count > cd_frame::kFirstWithoutAddress) {
+        return check_condition({.key = kIllegalRequest, .code = kOutOfRange});
+    }
+    read(count);
 }
 
 void AtapiCdrom::seek() {

@@ -198,12 +198,24 @@ TEST_F(AtapiCdromTest, ReadsThroughTheBusMaster) {
     EXPECT_EQ(moved, sectors(10, 40));
 }
 
-TEST_F(AtapiCdromTest, ReadCdDeliversUserDataOnly) {
+TEST_F(AtapiCdromTest, ReadCdDeliversThePartsAskedFor) {
     past_power_on();
     EXPECT_EQ(ask({0xBE, 0, 0, 0, 0, 3, 0, 0, 2, 0x10}), sectors(3, 2));
     EXPECT_EQ(ask({0xBE, 0x08, 0, 0, 0, 3, 0, 0, 1, 0x10}), sectors(3, 1));
     EXPECT_EQ(ask({0xBE, 0, 0, 0, 0, 3, 0, 0, 1, 0x00}), Bytes{});
-    EXPECT_EQ(refused({0xBE, 0, 0, 0, 0, 3, 0, 0, 1, 0xF8}), (Bytes{5, 0x24, 0}));
+    Bytes whole;
+    for (const unsigned lba : {3u, 4u}) {
+        const auto frame = cd_frame::build(lba, sectors(lba, 1));
+        whole.insert(whole.end(), frame.begin(), frame.end());
+    }
+    EXPECT_EQ(ask({0xBE, 0, 0, 0, 0, 3, 0, 0, 2, 0xF8}), whole);
+    EXPECT_EQ(ask({0xBE, 0, 0, 0, 0, 3, 0, 0, 1, 0x20}), (Bytes{0, 2, 3, 1})) << "the header";
+    EXPECT_EQ(ask({0xBE, 0, 0, 0, 0, 3, 0, 0, 1, 0x40}), Bytes{}) << "mode 1 has no subheaders";
+    EXPECT_EQ(ask({0xBE, 0, 0, 0, 0, 0, 0, 0, 100, 0xF8}).size(), 235200u) << "in several pieces";
+    EXPECT_EQ(refused({0xBE, 0, 0, 0, 0, 3, 0, 0, 1, 0x90}), (Bytes{5, 0x24, 0})) << "sync and user data, no header";
+    EXPECT_EQ(refused({0xBE, 0, 0, 0, 0, 3, 0, 0, 1, 0xFA}), (Bytes{5, 0x24, 0})) << "C2 errors";
+    EXPECT_EQ(refused({0xBE, 0, 0, 0, 0, 3, 0, 0, 1, 0x10, 1}), (Bytes{5, 0x24, 0})) << "subchannels";
+    EXPECT_EQ(refused({0xBE, 0, 0, 0, 3, 0xE8, 0, 0, 1, 0xF8}), (Bytes{5, 0x21, 0}));
     EXPECT_EQ(refused({0xBE, 0x04, 0, 0, 0, 3, 0, 0, 1, 0x10}), (Bytes{5, 0x64, 0})) << "audio";
 }
 
