@@ -97,6 +97,9 @@ Outcome VirtualMachine::commit_undo_disks(const disk::Operation& operation) {
         if (undo[place].empty()) {
             continue;
         }
+        if (operation.stop.stop_requested()) {
+            return {HResult::E_ABORT, VMTaskResult::Cancelled, {}};
+        }
         const std::uint64_t size = size_of(undo[place]);
         const disk::Operation one{
             .progress =

@@ -183,6 +183,16 @@ bool VirtualMachine::post(std::function<void(devices::Board&)> work) {
     return machine_ && machine_->post(std::move(work));
 }
 
+HResult VirtualMachine::type(const std::vector<KeyMove>& moves) {
+    const std::scoped_lock guard(mutex_);
+    if (!machine_ || !typist_) {
+        return HResult::VM_E_VM_NOT_RUNNING;
+    }
+    typist_->add(moves);
+    return machine_->post([typist = typist_](devices::Board&) { typist->begin(); }) ? HResult::S_OK
+                                                                                    : HResult::VM_E_VM_NOT_RUNNING;
+}
+
 RemovableMedia VirtualMachine::media() const {
     const std::scoped_lock guard(mutex_);
     return media_;
@@ -351,6 +361,7 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore, VMStartupOp
         return {HResult::VM_E_OUT_OF_RESOURCE, VMTaskResult::UnexpectedError, board.error()};
     }
     connect_guest(**board, guest);
+    std::shared_ptr<Typist> typist = Typist::make((*board)->clock(), (*board)->keyboard());
     control.progress(kOpening + kMaking, total);
     if (saved) {
         change_to(VMVMState::Restoring);
@@ -377,6 +388,7 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore, VMStartupOp
         ended_while_taken_ = false;
         media_ = std::move(media);
         guest_.swap(guest);
+        typist_ = std::move(typist);
         old = std::move(machine_);
         machine_ = std::move(machine);
     }
@@ -397,6 +409,7 @@ void VirtualMachine::tear_down() {
     {
         const std::scoped_lock guard(mutex_);
         guest = std::move(guest_);
+        typist_.reset();
         machine = std::move(machine_);
     }
     machine.reset();

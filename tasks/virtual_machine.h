@@ -16,6 +16,7 @@
 #include "tasks/removable_media.h"
 #include "tasks/saved_state.h"
 #include "tasks/task_collection.h"
+#include "tasks/typist.h"
 #include "tasks/undo_action.h"
 #include "tasks/worker.h"
 
@@ -159,6 +160,8 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     /// The same, and also while the machine is paused: then at once on the caller's thread. False: neither running nor
     /// paused, or another actor has the paused machine.
     bool look_at(std::function<void(devices::Board&)> work);
+    /// Types at the running or paused machine's keyboard, behind what was typed before. VM_E_VM_NOT_RUNNING.
+    HResult type(const std::vector<KeyMove>& moves);
     UndoDisks undo_disks() const;
     /// What is in the removable drives of the running, paused or last machine.
     RemovableMedia media() const;
@@ -233,6 +236,7 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     std::string failure_;
     std::unique_ptr<MachineThread> machine_;
     std::shared_ptr<GuestSession> guest_;  // of the running machine
+    std::shared_ptr<Typist> typist_;       // likewise
     RemovableMedia media_;
     UndoDisks undo_disks_;
     VMUndoAction undo_action_;

@@ -1,5 +1,10 @@
 // Machines that another process runs, as people's scripts see them.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -152,11 +157,76 @@ TEST_F(ControlCommand, AFailedStartSaysWhy) {
     EXPECT_EQ(ran.status, 1);
     EXPECT_NE(ran.output.find("was changed after the machine was saved"), std::string::npos) << ran.output;
     EXPECT_EQ(state(), "saved");
-    EXPECT_EQ(vpc("set b --serial pty").status, 0);
+    EXPECT_EQ(vpc("set b --serial stdio").status, 0);
     ran = vpc("start b --headless");
     EXPECT_EQ(ran.status, 1);
-    EXPECT_NE(ran.output.find("COM1 is 'pty'"), std::string::npos) << ran.output;
+    EXPECT_NE(ran.output.find("COM1 is 'stdio'"), std::string::npos) << ran.output;
+    EXPECT_EQ(std::count(ran.output.begin(), ran.output.end(), '\n'), 1) << ran.output;
     EXPECT_EQ(vpc("start b").status, 2);
+}
+
+/// A disk whose boot sector sends back what comes over COM1, each byte one higher.
+std::vector<std::uint8_t> answering_disk() {
+    constexpr std::array<std::uint8_t, 16> kCode{
+        0xBA, 0xFD, 0x03,  // MOV DX,3FDh
+        0xEC,              // IN AL,DX: line status
+        0xA8, 0x01,        // TEST AL,1: data ready
+        0x74, 0xFB,        // JZ to the IN
+        0xBA, 0xF8, 0x03,  // MOV DX,3F8h
+        0xEC,              // IN AL,DX
+        0x40,              // INC AX
+        0xEE,              // OUT DX,AL
+        0xEB, 0xF0,        // JMP to the beginning
+    };
+    std::vector<std::uint8_t> disk = echoing_disk();
+    std::copy(kCode.begin(), kCode.end(), disk.begin());
+    return disk;
+}
+
+/// Sends 'G' until 'H' comes back. False: not in a minute.
+bool answers(int port) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    while (std::chrono::steady_clock::now() < end) {
+        if (::write(port, "G", 1) != 1) {
+            return false;
+        }
+        pollfd ready{.fd = port, .events = POLLIN, .revents = 0};
+        if (::poll(&ready, 1, 100) > 0) {
+            char got = 0;
+            return ::read(port, &got, 1) == 1 && got == 'H';
+        }
+    }
+    return false;
+}
+
+TEST_F(ControlCommand, SerialPortsOfStartedMachinesAreTerminalsAndSockets) {
+    folder_.write("d.img", answering_disk());
+    ASSERT_EQ(vpc("create b --memory 16 --boot c --hda d.img --serial unix:com1.sock").status, 0);
+    ASSERT_EQ(vpc("start b --headless").status, 0);
+    const int socket = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+    const std::string path = (folder_ / "com1.sock").string();
+    ASSERT_LT(path.size(), sizeof address.sun_path);
+    path.copy(address.sun_path, path.size());
+    ASSERT_EQ(::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    EXPECT_TRUE(answers(socket));
+    ::close(socket);
+
+    ASSERT_EQ(vpc("save b").status, 0);
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "com1.sock"));
+    ASSERT_EQ(vpc("discard-state b").status, 0);
+    ASSERT_EQ(vpc("set b --serial pty").status, 0);
+    const Ran ran = vpc("start b --headless");
+    ASSERT_EQ(ran.status, 0) << ran.output;
+    const std::size_t name = ran.output.find("vpc: COM1 is /dev/pts/");
+    ASSERT_NE(name, std::string::npos) << ran.output;
+    const std::string terminal = ran.output.substr(name + 13, ran.output.find('\n', name) - name - 13);
+    const int port = ::open(terminal.c_str(), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ASSERT_GE(port, 0) << terminal;
+    EXPECT_TRUE(answers(port));
+    ASSERT_EQ(vpc("save b").status, 0);
+    ::close(port);
+    ASSERT_EQ(vpc("start b --headless").status, 0) << "and it goes on with another terminal";
 }
 
 TEST_F(ControlCommand, ListsAndCancelsTasks) {
@@ -315,11 +385,17 @@ TEST_F(ControlCommand, AKilledProcessLeavesNothingInTheWay) {
     ASSERT_EQ(vpc("start a --headless").status, 0);
     const auto tasks = nlohmann::json::parse(vpc("tasks --json").output, nullptr, false);
     const auto id = tasks[0]["id"].get<std::string>();
-    ASSERT_EQ(shell("kill -9 " + id.substr(0, id.find('.'))).status, 0);
-    EXPECT_EQ(state_when_dead(), "turned_off");
+    const std::string process = id.substr(0, id.find('.'));
+    ASSERT_EQ(shell("kill -9 " + process).status, 0);
+    // Its socket is left alone until it is dead, perhaps as a zombie: who asks it meanwhile would remove the socket.
+    ASSERT_EQ(shell("for i in $(seq 1000); do grep -q '^State:.[^ZX]' /proc/" + process +
+                    "/status 2>/dev/null || exit 0; sleep 0.02; done; exit 1")
+                  .status,
+              0);
     EXPECT_NE(in_folder("ls run/vpc").output.find(".sock"), std::string::npos);
     EXPECT_EQ(vpc("pause a").output, "vpc: a: the machine is not running\n");
     EXPECT_EQ(in_folder("ls run/vpc").output.find(".sock"), std::string::npos);
+    EXPECT_EQ(state(), "turned_off");
     EXPECT_EQ(vpc("start a --headless").status, 0);
     EXPECT_EQ(state(), "running");
 }

@@ -95,13 +95,11 @@ class SerialBackendTest : public testing::Test {
     }
     /// A back end on a new pty, and the path of its other end.
     static std::pair<std::unique_ptr<SerialBackend>, std::string> open_pty() {
-        testing::internal::CaptureStderr();
         auto backend = open_serial_backend({.kind = Kind::Pty});
-        const std::string said = testing::internal::GetCapturedStderr();
         EXPECT_TRUE(backend.has_value());
-        const std::size_t start = said.find("/dev/");
-        EXPECT_NE(start, std::string::npos);
-        return {std::move(*backend), said.substr(start, said.find('\n') - start)};
+        const std::string terminal = (*backend)->terminal();
+        EXPECT_TRUE(terminal.starts_with("/dev/"));
+        return {std::move(*backend), terminal};
     }
 
     std::filesystem::path folder_;

@@ -15,6 +15,7 @@
 #include "tasks/host_files.h"
 #include "tasks/virtual_pc.h"
 #include "tests/disk/temporary_folder.h"
+#include "tests/tasks/busy_worker.h"
 
 namespace vpc::tasks {
 namespace {
@@ -168,24 +169,6 @@ class DiskMethod : public ::testing::TestWithParam<Subject> {
   protected:
     HResult start(Task& task) { return GetParam().start(disks, task); }
 
-    /// Keeps tasks from beginning until it is destroyed.
-    class BusyWorker {
-      public:
-        explicit BusyWorker(Worker& worker) {
-            const std::shared_future<void> open = gate_.get_future().share();
-            for (std::size_t i = 0; i < Worker::kThreads; ++i) {
-                worker.start({}, [open](TaskControl&) {
-                    open.wait();
-                    return Outcome{};
-                });
-            }
-        }
-        ~BusyWorker() { gate_.set_value(); }
-
-      private:
-        std::promise<void> gate_;
-    };
-
     Disks disks;
 };
 
@@ -206,7 +189,7 @@ TEST_P(DiskMethod, Succeeds) {
 TEST_P(DiskMethod, CancelledEarlyNeverBegins) {
     Task task;
     {
-        const BusyWorker busy(disks.pc.worker());
+        const testing::BusyWorker busy(disks.pc.worker());
         ASSERT_EQ(start(task), HResult::S_OK);
         EXPECT_TRUE(task->IsCancelable());
         EXPECT_EQ(task->Cancel(), HResult::S_OK);
@@ -224,7 +207,7 @@ TEST_P(DiskMethod, CancelledInTheMiddleLeavesTheOld) {
     std::promise<std::int32_t> reached;
     std::promise<void> cancelled;
     {
-        const BusyWorker busy(disks.pc.worker());
+        const testing::BusyWorker busy(disks.pc.worker());
         ASSERT_EQ(start(task), HResult::S_OK);
         task->OnProgress([&, stands = false](std::int32_t percent) mutable {
             if (!std::exchange(stands, true)) {
@@ -285,7 +268,7 @@ TEST_P(DiskMethod, FailsInTheMiddle) {
 TEST_P(DiskMethod, WaitsNoLongerThanAsked) {
     Task task;
     {
-        const BusyWorker busy(disks.pc.worker());
+        const testing::BusyWorker busy(disks.pc.worker());
         ASSERT_EQ(start(task), HResult::S_OK);
         EXPECT_EQ(task->WaitForCompletion(10), HResult::S_OK);
         EXPECT_FALSE(task->IsComplete());

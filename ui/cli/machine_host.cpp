@@ -7,9 +7,7 @@
 #include <chrono>
 #include <cstring>
 #include <ctime>
-#include <deque>
 #include <future>
-#include <mutex>
 #include <thread>
 
 #include "devices/board.h"
@@ -21,7 +19,7 @@
 #include "ui/cli/key_script.h"
 #include "ui/cli/machine_file.h"
 #include "ui/cli/png_writer.h"
-#include "ui/cli/serial_backend.h"
+#include "ui/cli/serial_cable.h"
 
 namespace vpc::cli {
 namespace {
@@ -35,8 +33,6 @@ constexpr std::chrono::milliseconds kTick{20};
 // A command that has seen its task end hangs up; nobody keeps a machine's process for longer.
 constexpr std::chrono::seconds kLongestFarewell{5};
 constexpr std::chrono::seconds kLongestLook{10};  // a machine's thread that does not come around
-// The longest sequence of scan codes one key sends; with less room in the keyboard's buffer the typist waits.
-constexpr std::size_t kLongestKeySequence = 8;
 
 /// "running" of "vmVMState_Running".
 std::string state_text(VMVMState state) {
@@ -93,44 +89,14 @@ tl::unexpected<tasks::Refusal> refused(const tasks::Outcome& outcome) {
                        .hresult = outcome.error});
 }
 
-/// Types a script's keys at the script's own pace, in the guest's time.
-class Typist {
-  public:
-    /// Behind what is there already. Any thread.
-    void add(std::vector<KeyStep> steps) {
-        const std::scoped_lock guard(mutex_);
-        steps_.insert(steps_.end(), steps.begin(), steps.end());
-    }
-    bool idle() const {
-        const std::scoped_lock guard(mutex_);
-        return steps_.empty();
-    }
-    /// The machine's thread, now and then.
-    void type(devices::Board& board) {
-        const std::scoped_lock guard(mutex_);
-        const Nanoseconds now = board.clock().now();
-        while (!steps_.empty() && now >= next_at_ && board.keyboard().room() >= kLongestKeySequence) {
-            const KeyStep step = steps_.front();
-            steps_.pop_front();
-            if (step.key != devices::Key::None) {
-                board.keyboard().key(step.key, step.pressed);
-            }
-            next_at_ = now + step.wait;
-        }
-    }
-
-  private:
-    mutable std::mutex mutex_;
-    std::deque<KeyStep> steps_;
-    Nanoseconds next_at_ = 0;
-};
-
 class Host {
   public:
     explicit Host(const tasks::RegisteredMachine& machine) : machine_(machine) {}
     /// The error is one line.
     std::string prepare(const RunOptions& options);
     std::string start(const StartWatcher& watcher);
+    /// What the user has to know of a prepared machine, in lines.
+    const std::vector<std::string>& notes() const { return notes_; }
     void wait_for_the_end();
 
   private:
@@ -151,8 +117,8 @@ class Host {
 
     const tasks::RegisteredMachine machine_;
     std::unique_ptr<disk::File> lock_;
-    std::array<std::unique_ptr<SerialBackend>, 2> serial_;
-    const std::shared_ptr<Typist> typist_ = std::make_shared<Typist>();
+    std::array<std::unique_ptr<SerialCable>, 2> serial_;
+    std::vector<std::string> notes_;
     tasks::VirtualPC pc_;
     std::shared_ptr<tasks::VirtualMachine> vm_;
     std::unique_ptr<tasks::ControlServer> server_;  // last: it asks all of the others
@@ -167,18 +133,21 @@ std::string Host::connect_serial(const RunOptions& options, tasks::MachineSettin
         if (!choice) {
             return "--serial: " + choice.error();
         }
-        if (choice->kind != SerialBackendChoice::Kind::File && choice->kind != SerialBackendChoice::Kind::Null) {
+        if (choice->kind == SerialBackendChoice::Kind::Stdio) {
             return fmt::format(
-                "COM{} is '{}': a started machine's serial ports can be file:PATH or null; 'vpc run' "
-                "has the others",
-                port + 1, options.serial[port]);
+                "COM{} is 'stdio', and a machine that is started in a process of its own has no terminal: use pty, "
+                "unix:PATH, file:PATH or null, or 'vpc run'",
+                port + 1);
         }
         auto opened = open_serial_backend(*choice);
         if (!opened) {
             return "--serial " + options.serial[port] + ": " + opened.error();
         }
-        serial_[port] = std::move(*opened);
-        settings.serial[port] = [backend = serial_[port].get()](std::uint8_t byte) { backend->send(byte); };
+        if (const std::string terminal = (*opened)->terminal(); !terminal.empty()) {
+            notes_.push_back(fmt::format("COM{} is {}", port + 1, terminal));
+        }
+        serial_[port] = std::make_unique<SerialCable>(std::move(*opened), static_cast<unsigned>(port));
+        settings.serial[port] = [cable = serial_[port].get()](std::uint8_t byte) { cable->send(byte); };
     }
     return options.parallel.empty() ? "" : "a started machine's parallel port cannot be connected yet; 'vpc run' can";
 }
@@ -249,6 +218,13 @@ std::string Host::start(const StartWatcher& watcher) {
             task->Cancel();
         }
     }
+    if (task->Error() == HResult::S_OK) {
+        for (const auto& cable : serial_) {
+            if (cable) {
+                cable->plug_in([this](std::function<void(devices::Board&)> work) { vm_->post(std::move(work)); });
+            }
+        }
+    }
     return task->ErrorDescription();
 }
 
@@ -260,22 +236,19 @@ bool Host::at_rest() const {
 void Host::wait_for_the_end() {
     while (!at_rest()) {
         std::this_thread::sleep_for(kTick);
-        if (!typist_->idle()) {
-            vm_->post([typist = typist_](devices::Board& board) { typist->type(board); });
-        }
     }
     for (auto waited = std::chrono::milliseconds(0); waited < kLongestFarewell && server_->clients() > 0;
          waited += kTick) {
         std::this_thread::sleep_for(kTick);
     }
+    for (const auto& cable : serial_) {
+        if (cable) {
+            cable->finish();  // it posts to the machine until then
+        }
+    }
     server_.reset();
     pc_.shut_down();
     vm_.reset();
-    for (const auto& backend : serial_) {
-        if (backend) {
-            backend->finish();
-        }
-    }
 }
 
 // ---- methods -------------------------------------------------------------------------------------------------------
@@ -431,16 +404,15 @@ Answer Host::type(const json& parameters) {
     if (!steps) {
         return tasks::bad_parameters(steps.error());
     }
+    std::vector<tasks::KeyMove> moves;
     for (const KeyStep& step : *steps) {
         if (!step.media.drive.empty()) {
             return tasks::bad_parameters("disks are changed by insert and eject");
         }
+        moves.push_back({.key = step.key, .pressed = step.pressed, .wait = step.wait});
     }
-    if (at_rest()) {
-        return refused(HResult::VM_E_VM_NOT_RUNNING);
-    }
-    typist_->add(std::move(*steps));
-    return json::object();
+    const HResult typed = vm_->type(moves);
+    return typed == HResult::S_OK ? Answer(json::object()) : refused(typed);
 }
 
 Answer Host::screenshot(const json& parameters) {
@@ -493,6 +465,9 @@ void host_machine(const tasks::RegisteredMachine& machine, const RunOptions& opt
     Host host(machine);
     std::string problem = host.prepare(options);
     if (problem.empty()) {
+        for (const std::string& note : host.notes()) {
+            watcher.note(note);
+        }
         problem = host.start(watcher);
     }
     watcher.started(problem);

@@ -13,12 +13,14 @@ struct StartWatcher {
     std::function<void(int percent)> progress;
     /// Asked now and then.
     std::function<bool()> cancelled;
+    /// One line that the user has to know.
+    std::function<void(const std::string& line)> note;
     /// Called once: an empty string when the guest runs, otherwise why not, in one line.
     std::function<void(const std::string& problem)> started;
 };
 
 /// Runs a machine in this process, without a window, until it is turned off or saved, and lets other processes control
-/// it. `options` describe the machine; serial ports can only be "file:PATH" and "null".
+/// it. `options` describe the machine; serial ports can be anything but "stdio".
 ///
 /// The methods that it answers (see tasks/control_server.h): hello; state; pause; resume; save, reset, turn_off {undo}
 /// (keep, commit or discard), and shutdown, restart, logoff {time_limit}, in seconds: they return {"task": ID}; tasks;

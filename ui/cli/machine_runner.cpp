@@ -12,14 +12,14 @@
 namespace vpc::cli {
 namespace {
 
-// How often the screen is looked at and keys are typed.
+// How often the screen is looked at.
 constexpr std::chrono::milliseconds kTick{20};
 // When there is nothing to look at but signals and the time limit.
 constexpr std::chrono::milliseconds kSlowTick{100};
+// How often typing that has to wait looks whether it can go on.
+constexpr Nanoseconds kTypingLook = 20 * kMillisecond;
 // The longest sequence of scan codes one key sends; with less room in the keyboard's buffer the typist waits.
 constexpr std::size_t kLongestKeySequence = 8;
-// So much may wait for a UART before the other end of its cable has to.
-constexpr std::size_t kMostIncoming = 64 << 10;
 
 sigset_t ending_signals() {
     sigset_t signals;
@@ -97,7 +97,10 @@ std::string MachineRunner::connect(devices::BoardConfiguration& configuration) {
         if (!opened) {
             return "--serial " + options_.serial[port] + ": " + opened.error();
         }
-        serial_[port] = std::move(*opened);
+        if (const std::string terminal = (*opened)->terminal(); !terminal.empty()) {
+            std::fprintf(stderr, "vpc: COM%zu is %s\n", port + 1, terminal.c_str());
+        }
+        serial_[port] = std::make_unique<SerialCable>(std::move(*opened), static_cast<unsigned>(port));
     }
     for (std::size_t port = 0; port < serial_.size(); ++port) {
         if (serial_[port] || (port == 0 && until_serial_)) {
@@ -130,57 +133,13 @@ void MachineRunner::guest_sent(std::size_t port, std::uint8_t byte) {
     }
 }
 
-/// Machine's thread: the UART takes what it has room for.
-void MachineRunner::drain_incoming(devices::Board& board, std::size_t port) {
-    std::vector<std::uint8_t>& waiting = incoming_[port];
-    devices::Uart16550A& uart = board.serial(static_cast<unsigned>(port));
-    std::size_t taken = 0;
-    while (taken < waiting.size() && uart.room() != 0) {
-        uart.receive(waiting[taken++]);
-    }
-    waiting.erase(waiting.begin(), waiting.begin() + static_cast<std::ptrdiff_t>(taken));
-    serial_[port]->hold_back(waiting.size() + posted_bytes_[port] > kMostIncoming);
-}
-
-void MachineRunner::connect_receivers(devices::Board& board) {
-    for (std::size_t port = 0; port < serial_.size(); ++port) {
-        if (!serial_[port]) {
-            continue;
-        }
-        board.serial(static_cast<unsigned>(port)).on_room([this, &board, port] {
-            if (!incoming_[port].empty()) {
-                drain_incoming(board, port);
-            }
-        });
-        const auto receive = [this, &board, port](std::span<const std::uint8_t> bytes) {
-            if ((posted_bytes_[port] += bytes.size()) > kMostIncoming) {
-                serial_[port]->hold_back(true);  // before the post, whose drain may decide otherwise
-            }
-            board.post([this, &board, port, copy = std::vector<std::uint8_t>(bytes.begin(), bytes.end())] {
-                incoming_[port].insert(incoming_[port].end(), copy.begin(), copy.end());
-                posted_bytes_[port] -= copy.size();
-                drain_incoming(board, port);
-            });
-        };
-        // A null modem cable: whoever is at the other end raises all of the guest's modem inputs.
-        const auto plugged = [&board, port](bool somebody) {
-            board.post([&board, port, somebody] {
-                using Uart = devices::Uart16550A;
-                const auto lines = static_cast<std::uint8_t>(Uart::kCts | Uart::kDsr | Uart::kDcd);
-                board.serial(static_cast<unsigned>(port)).set_modem_inputs(somebody ? lines : std::uint8_t{0});
-            });
-        };
-        serial_[port]->on_receive(receive, plugged);
-    }
-}
-
 /// One line for people when output was lost.
 std::string MachineRunner::finish_backends() {
     std::string problem;
-    const auto finish = [&](SerialBackend* backend, const std::string& option) {
-        if (backend != nullptr) {
-            backend->finish();
-            if (const std::string why = backend->problem(); !why.empty() && problem.empty()) {
+    const auto finish = [&](auto* end, const std::string& option) {
+        if (end != nullptr) {
+            end->finish();
+            if (const std::string why = end->problem(); !why.empty() && problem.empty()) {
                 problem = fmt::format("{}: output was lost: {}", option, why);
             }
         }
@@ -203,26 +162,27 @@ void MachineRunner::look_at_screen(devices::Board& board) {
     }
 }
 
-void MachineRunner::type_keys(devices::Board& board, Nanoseconds now) {
-    while (next_key_ < keys_.size() && now >= next_key_at_) {
-        const KeyStep& step = keys_[next_key_];
-        if (changing_disk_) {
-            return;
-        }
-        if (!step.media.drive.empty()) {
-            changing_disk_ = true;
-            const std::scoped_lock guard(mutex_);
-            wanted_disk_ = step.media;
-        }
-        if (step.key != devices::Key::None) {
-            if (board.keyboard().room() < kLongestKeySequence) {
-                return;
-            }
-            board.keyboard().key(step.key, step.pressed);
-        }
-        ++next_key_;
-        next_key_at_ = now + step.wait;
+/// Moves the next key, and comes back when its time is over.
+void MachineRunner::type_keys(devices::Board& board) {
+    if (next_key_ == keys_.size()) {
+        return;
     }
+    const KeyStep& step = keys_[next_key_];
+    const bool no_room = step.key != devices::Key::None && board.keyboard().room() < kLongestKeySequence;
+    if (changing_disk_ || no_room) {
+        typing_.schedule(board.clock().now() + kTypingLook);
+        return;
+    }
+    if (!step.media.drive.empty()) {
+        changing_disk_ = true;
+        const std::scoped_lock guard(mutex_);
+        wanted_disk_ = step.media;
+    }
+    if (step.key != devices::Key::None) {
+        board.keyboard().key(step.key, step.pressed);
+    }
+    ++next_key_;
+    typing_.schedule(board.clock().now() + step.wait);
 }
 
 /// On the watching thread: opening a file may take its time.
@@ -317,10 +277,18 @@ void MachineRunner::run_board(devices::Board& board) {
 
 MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
     board_ = &board;
-    connect_receivers(board);
+    for (const auto& cable : serial_) {
+        if (cable) {
+            cable->plug_in([&board](std::function<void(devices::Board&)> work) {
+                board.post([&board, work = std::move(work)] { work(board); });
+            });
+        }
+    }
+    typing_ = board.clock().make_event("typist", [this, &board](std::int64_t, Nanoseconds) { type_keys(board); });
+    typing_.schedule(board.clock().now());
     const sigset_t signals = ending_signals();
     const Nanoseconds start = VirtualClock::steady_host_time();
-    const bool watches = until_serial_ || until_screen_ || !keys_.empty();
+    const bool watches = until_serial_ || until_screen_;
     if (window_) {
         window_->attach(board, {.pause_or_resume = [&] { pause_or_resume(board); },
                                 .turn_off = [&] { end(board, kDone, "turned off"); }});
@@ -355,7 +323,6 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
         }
         if (watches && !paused) {
             board.post([this, &board] {
-                type_keys(board, board.clock().now());
                 if (until_serial_ && std::exchange(serial_changed_, false) && until_serial_->matches_pending()) {
                     end(board, kDone, "serial match");
                 }

@@ -2,7 +2,6 @@
 #include <csignal>
 
 #include <array>
-#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -18,6 +17,7 @@
 #include "ui/cli/machine_window.h"
 #include "ui/cli/run_options.h"
 #include "ui/cli/serial_backend.h"
+#include "ui/cli/serial_cable.h"
 
 namespace vpc::devices {
 class Board;
@@ -54,12 +54,10 @@ class MachineRunner {
     Outcome run(devices::Board& board);
 
   private:
-    void connect_receivers(devices::Board& board);
-    void drain_incoming(devices::Board& board, std::size_t port);
     std::string finish_backends();
     void guest_sent(std::size_t port, std::uint8_t byte);
     void look_at_screen(devices::Board& board);
-    void type_keys(devices::Board& board, Nanoseconds now);
+    void type_keys(devices::Board& board);
     void run_board(devices::Board& board);
     void pause_or_resume(devices::Board& board);
     void change_disk(devices::Board& board, const MediaStep& step);
@@ -72,19 +70,17 @@ class MachineRunner {
     std::optional<LineMatcher> until_screen_;
     std::vector<KeyStep> keys_;
 
-    std::array<std::unique_ptr<SerialBackend>, 2> serial_;
+    std::array<std::unique_ptr<SerialCable>, 2> serial_;
     std::unique_ptr<SerialBackend> printer_;
     devices::Key host_key_ = devices::Key::None;
     std::unique_ptr<MachineWindow> window_;
     devices::Board* board_ = nullptr;
 
     // Machine's thread only.
-    std::array<std::vector<std::uint8_t>, 2> incoming_;       // bytes for a UART that has no room
-    std::array<std::atomic<std::size_t>, 2> posted_bytes_{};  // read, and not yet there; any thread
-    bool serial_changed_ = false;                             // since the unfinished line was searched
+    bool serial_changed_ = false;  // since the unfinished line was searched
     std::uint64_t seen_generation_ = 0;
     std::size_t next_key_ = 0;
-    Nanoseconds next_key_at_ = 0;
+    VirtualClock::Event typing_;  // in the guest's time: a busy host holds no key down for longer
 
     bool changing_disk_ = false;  // typing waits until it is done
 

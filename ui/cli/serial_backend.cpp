@@ -81,11 +81,12 @@ class StreamBackend final : public SerialBackend {
         Descriptor owned;  // closed with the back end
         int output = -1;   // -1: nobody yet
         int input = -1;
-        Descriptor listener;    // of a unix socket
-        std::string remove;     // the socket's file
-        bool terminal = false;  // stdin may be one
-        bool pty = false;       // its other end comes and goes unannounced
-        bool file = false;      // takes everything, or fails for good
+        Descriptor listener;        // of a unix socket
+        std::string remove;         // the socket's file
+        bool terminal = false;      // stdin may be one
+        bool pty = false;           // its other end comes and goes unannounced
+        std::string terminal_name;  // of a pty
+        bool file = false;          // takes everything, or fails for good
     };
 
     explicit StreamBackend(Ends ends)
@@ -142,6 +143,8 @@ class StreamBackend final : public SerialBackend {
             thread_.join();
         }
     }
+
+    std::string terminal() const override { return ends_.terminal_name; }
 
     std::string problem() const override {
         const std::scoped_lock guard(mutex_);
@@ -398,7 +401,7 @@ tl::expected<StreamBackend::Ends, std::string> open_ends(const SerialBackendChoi
             cfmakeraw(&raw);
             tcsetattr(slave, TCSANOW, &raw);
             ends.output = ends.input = master;
-            std::fprintf(stderr, "vpc: serial port on %s\n", name.data());
+            ends.terminal_name = name.data();
             break;
         }
         case SerialBackendChoice::Kind::Unix: {

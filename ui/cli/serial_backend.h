@@ -38,6 +38,8 @@ class SerialBackend {
     /// Stops reading and returns when everything sent has been written, or the other end has taken nothing for two
     /// seconds.
     virtual void finish() = 0;
+    /// The terminal that a pty's other end is, such as /dev/pts/3; otherwise empty.
+    virtual std::string terminal() const { return {}; }
     /// Why output was lost: one line for people, empty when none was. A reader that went away is no loss. Any thread.
     virtual std::string problem() const = 0;
 };

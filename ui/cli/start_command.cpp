@@ -26,8 +26,8 @@ ExitStatus fail(const std::string& problem) {
     return kFailed;
 }
 
-/// The new process's end of the cable to the command that started it: lines "p PERCENT", then "ok" or "e PROBLEM".
-/// When the command wants no more, it hangs up.
+/// The new process's end of the cable to the command that started it: lines "p PERCENT" and "n NOTE", then "ok" or "e
+/// PROBLEM". When the command wants no more, it hangs up.
 void host(const tasks::RegisteredMachine& machine, const RunOptions& options, int command,
           const std::filesystem::path& log) {
     ::setsid();
@@ -54,6 +54,7 @@ void host(const tasks::RegisteredMachine& machine, const RunOptions& options, in
                           pollfd end{.fd = command, .events = POLLIN, .revents = 0};
                           return ::poll(&end, 1, 0) > 0;
                       },
+                  .note = [&](const std::string& line) { say("n " + line + "\n"); },
                   .started =
                       [&](const std::string& problem) {
                           std::string line = problem;
@@ -64,7 +65,7 @@ void host(const tasks::RegisteredMachine& machine, const RunOptions& options, in
 }
 
 /// The command's end: until the machine runs, cannot, or shall not.
-tasks::Outcome watch(int child, const disk::Operation& operation) {
+tasks::Outcome watch(int child, const disk::Operation& operation, std::string& notes) {
     std::string received;
     bool stopped = false;
     for (;;) {
@@ -91,6 +92,8 @@ tasks::Outcome watch(int child, const disk::Operation& operation) {
             }
             if (line.starts_with("p ")) {
                 operation.progress({.done = std::strtoull(line.c_str() + 2, nullptr, 10), .total = 100});
+            } else if (line.starts_with("n ")) {
+                notes += "vpc: " + line.substr(2) + "\n";
             } else if (stopped) {
                 return {tasks::HResult::E_ABORT, tasks::VMTaskResult::Cancelled, "cancelled"};
             } else {
@@ -131,16 +134,18 @@ ExitStatus start_machine(const std::string& name, const TaskOptions& options) {
         return kDone;
     }
     ::close(cable[1]);
+    std::string notes;
     const ExitStatus status =
         watch_task(tasks::task_description(tasks::TaskKind::Startup, machine->name, tasks::Language::English), options,
                    [&](const disk::Operation& operation) {
-                       tasks::Outcome outcome = watch(cable[0], operation);
+                       tasks::Outcome outcome = watch(cable[0], operation, notes);
                        if (!tasks::succeeded(outcome.error)) {
                            outcome.detail = fmt::format("{}: {}", name, outcome.detail);
                        }
                        return outcome;
                    });
     ::close(cable[0]);
+    print_text(stderr, notes);
     if (status != kDone) {
         ::waitpid(process, nullptr, 0);  // it has nothing to run and ends, and the machine can be started again
     }
