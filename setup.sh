@@ -20,7 +20,7 @@ for_guests=(nasm syslinux syslinux-common isolinux mtools dosfstools fdisk cpio 
     gcc-multilib libc6-dev-i386)
 for_tests=(git dosfstools e2fsprogs libvhdi-utils mtools ntfs-3g qemu-utils clang libclang-rt-dev clang-format clang-tidy xvfb
     xdotool x11-utils openbox)
-for_bench=(qemu-system-x86)
+for_bench=(qemu-system-x86 zstd)
 unicorn_at_least=2.1.1
 
 say() { printf '\n== %s\n' "$*"; }

@@ -160,14 +160,16 @@ disk::Result<std::unique_ptr<SavedStateWriter>> SavedStateWriter::write_machine(
     board.serialize(chips);
     const std::uint8_t* ram = board.memory().ram();
     const std::vector<Run> runs = runs_of(ram, board.memory().ram_size());
-    std::uint64_t total = chips.bytes().size();
+    std::uint64_t stored = 0;
     for (const Run& run : runs) {
-        total += std::uint64_t{run.count} * kPage;
+        stored += std::uint64_t{run.count} * kPage;
     }
+    const std::uint64_t total = chips.bytes().size() + stored;
 
     disk::Status status = put_fields(**writer, [&](StateStream& stream) {
         identity.serialize(stream);
         media.serialize(stream);
+        stream.field(stored);
     });
     if (status) {
         status = (*writer)->put(chips.bytes());
@@ -224,6 +226,7 @@ disk::Result<std::unique_ptr<SavedStateReader>> SavedStateReader::open(const std
         status = get_fields(*reader->file_, reader->name_, kIdentity, kMostSmallBytes, [&](StateStream& stream) {
             reader->identity_.serialize(stream);
             reader->media_.serialize(stream);
+            stream.field(reader->stored_memory_);
         });
     }
     if (!status) {
@@ -262,9 +265,8 @@ std::string SavedStateReader::misfit(const MachineIdentity& identity, const Disk
 }
 
 disk::Status SavedStateReader::load(devices::Board& board, const disk::Operation& operation) {
-    // Sizes are not known without reading all; bytes of RAM are what takes time, zero pages included.
-    const std::uint64_t total = board.memory().ram_size();
-    const auto pages = total / kPage;
+    const auto pages = board.memory().ram_size() / kPage;
+    std::uint64_t done = 0;
     if (disk::Status status = file_->select(kMemory); !status) {
         return status;
     }
@@ -288,7 +290,8 @@ disk::Status SavedStateReader::load(devices::Board& board, const disk::Operation
             return status;
         }
         next = run.first + std::uint64_t{run.count};
-        report(operation, next * kPage, total);
+        done += to.size();
+        report(operation, done, std::max(done, stored_memory_));
     }
     // The checksum stands behind the last page.
     if (const auto end = file_->rest(0); !end) {

@@ -72,11 +72,14 @@ class SavedStateReader {
     const MachineIdentity& identity() const { return identity_; }
     const DiskGenerations& disks() const { return disks_; }
     const RemovableMedia& media() const { return media_; }
+    /// Bytes of RAM that are in the file: those of pages that are not all zeros.
+    std::uint64_t stored_memory() const { return stored_memory_; }
 
     /// Why the state does not fit a machine of this identity with these disks; empty: it fits.
     std::string misfit(const MachineIdentity& identity, const DiskGenerations& disks) const;
 
-    /// Fills a board that has never run. Errors: Corrupt, Unsupported, Cancelled, IoError; the board is then useless.
+    /// Fills a board that has never run; progress counts the bytes of stored_memory(). Errors: Corrupt, Unsupported,
+    /// Cancelled, IoError; the board is then useless.
     disk::Status load(devices::Board& board, const disk::Operation& operation);
 
   private:
@@ -85,6 +88,7 @@ class SavedStateReader {
     MachineIdentity identity_;
     DiskGenerations disks_;
     RemovableMedia media_;
+    std::uint64_t stored_memory_ = 0;
 };
 
 }  // namespace vpc::tasks

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::array<std::uint8_t, 8> kBegin{'V', 'P', 'C', 'S', 'T', 'A', 'T', 'E'};
 constexpr std::array<std::uint8_t, 8> kEnd{'V', 'P', 'C', 'S', 'T', 'E', 'N', 'D'};
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kVersion = 2;
 constexpr std::size_t kHeaderSize = 16;
 constexpr std::size_t kEndSize = 16;
 constexpr std::uint32_t kMostParts = 16;

@@ -17,7 +17,7 @@ namespace vpc::tasks {
 /// The container of saved states, `.vsv`. All numbers little-endian:
 ///
 ///     0   8  "VPCSTATE"
-///     8   4  version, 1
+///     8   4  version, 2
 ///     12  4  number of parts
 ///     16     the parts, one zstd frame each (RFC 8878), with content checksums
 ///     then, per part, 8 bytes: where it begins

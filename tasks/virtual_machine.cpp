@@ -312,11 +312,10 @@ std::filesystem::path VirtualMachine::written_file(std::size_t place) const {
 
 Outcome VirtualMachine::bring_up(TaskControl& control, bool restore, VMStartupOption option) {
     // Estimates, in milliseconds: the disks are there at once, the board (its CPU engine above all) takes its time, and
-    // restoring depends on the memory.
+    // restoring depends on the memory that is stored.
     constexpr std::uint64_t kOpening = 2;
     constexpr std::uint64_t kMaking = 30;
-    const std::uint64_t restoring = restore ? settings_.memory * 2 : 0;
-    const std::uint64_t total = kOpening + kMaking + restoring;
+    constexpr std::uint64_t kRestoringMebibyte = 3;
     if (control.stop().stop_requested()) {
         return cancelled();
     }
@@ -329,6 +328,10 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore, VMStartupOp
         }
         saved = std::move(*opened);
     }
+    // A damaged file may tell of more than the machine has.
+    const std::uint64_t stored = saved ? std::min(saved->stored_memory() >> 20, settings_.memory) : 0;
+    const std::uint64_t restoring = stored * kRestoringMebibyte;
+    const std::uint64_t total = kOpening + kMaking + restoring;
     devices::BoardConfiguration configuration;
     configuration.memory = settings_.memory;
     configuration.cpu = settings_.cpu;

@@ -387,9 +387,9 @@ TEST_F(ControlCommand, AKilledProcessLeavesNothingInTheWay) {
     const auto id = tasks[0]["id"].get<std::string>();
     const std::string process = id.substr(0, id.find('.'));
     ASSERT_EQ(shell("kill -9 " + process).status, 0);
-    // Its socket is left alone until it is dead, perhaps as a zombie: who asks it meanwhile would remove the socket.
-    ASSERT_EQ(shell("for i in $(seq 1000); do grep -q '^State:.[^ZX]' /proc/" + process +
-                    "/status 2>/dev/null || exit 0; sleep 0.02; done; exit 1")
+    // Its socket is left alone until all its threads are dead: who asks it meanwhile would remove the socket.
+    ASSERT_EQ(shell("for i in $(seq 1000); do grep -qs '^State:.[^ZX]' /proc/" + process +
+                    "/task/*/status || exit 0; sleep 0.02; done; exit 1")
                   .status,
               0);
     EXPECT_NE(in_folder("ls run/vpc").output.find(".sock"), std::string::npos);
