@@ -375,7 +375,7 @@ void add_control_commands(CLI::App& app, Action& action) {
         add_task_options(*command, options->task);
         command->footer(
             "Ends when the guest runs; the machine goes on. vpc save NAME or vpc turnoff NAME ends it.\n"
-            "Its serial ports can be file:PATH.");
+            "Its serial ports can be pty, unix:PATH, file:PATH or null.");
     }
     declare_for_machine(app, action, "pause", "make a started machine stand still",
                         [](const ControlOptions& options) { return call(options.name, "pause"); });
