@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -222,25 +223,33 @@ Status create_image(const NewImage& image, const Operation& operation) {
     if (image.reserve && (image.type == ImageType::Dynamic || image.type == ImageType::Differencing)) {
         return fail(ErrorCode::Unsupported, "room can be reserved for raw and fixed images only");
     }
-    WorkMeter meter(operation, 1);
-    auto file = NewFile::create(image.file, image.overwrite);
-    if (!file) {
-        return tl::unexpected<Error>(file.error());
+    try {
+        WorkMeter meter(operation, 1);
+        auto file = NewFile::create(image.file, image.overwrite);
+        if (!file) {
+            return tl::unexpected<Error>(file.error());
+        }
+        if (auto status = meter.tick(); !status) {
+            return status;
+        }
+        if (auto status = write_contents((*file)->file(), image, meter); !status) {
+            return status;
+        }
+        if (auto status = meter.wait_for([&file] { return (*file)->file().sync(); }); !status) {
+            return status;
+        }
+        // Cancelled at the last moment: still without a trace.
+        if (auto status = meter.tick(); !status) {
+            return status;
+        }
+        if (auto status = (*file)->complete(); !status) {
+            return status;
+        }
+        meter.finish();
+        return {};
+    } catch (const std::exception& error) {
+        return fail(ErrorCode::IoError, std::string("the host lacks memory or threads: ") + error.what());
     }
-    if (auto status = meter.tick(); !status) {
-        return status;
-    }
-    if (auto status = write_contents((*file)->file(), image, meter); !status) {
-        return status;
-    }
-    if (auto status = meter.tick(); !status) {
-        return status;
-    }
-    if (auto status = (*file)->complete(); !status) {
-        return status;
-    }
-    meter.finish();
-    return {};
 }
 
 }  // namespace vpc::disk
