@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "disk/chain.h"
+#include "disk/new_file.h"
 #include "disk/operations/children.h"
 #include "disk/operations/enlarge_parent.h"
 #include "disk/posix_file.h"
@@ -185,27 +186,38 @@ struct OpenedChain {
     std::unique_ptr<BlockDevice> child;  ///< over `parent`
 };
 
-Result<OpenedChain> open_all(const std::vector<ChainLink>& links, const MergeOptions& options) {
-    const std::filesystem::path& path = links.back().path;
-    auto parent = open_image(path, {.mode = OpenMode::ReadWrite, .parent_folders = options.parent_folders});
-    if (!parent) {
-        return tl::unexpected<Error>(parent.error());
+/// Reads every table and bitmap of them: that takes its time.
+Result<OpenedChain> open_all(const std::vector<ChainLink>& links, const MergeOptions& options, WorkMeter& meter) {
+    OpenedChain opened;
+    auto status = meter.wait_for([&]() -> Status {
+        const std::filesystem::path& path = links.back().path;
+        auto parent = open_image(path, {.mode = OpenMode::ReadWrite, .parent_folders = options.parent_folders});
+        if (!parent) {
+            return tl::unexpected<Error>(parent.error());
+        }
+        opened.parent = std::move(*parent);
+        auto child = open_over(links, *opened.parent);
+        if (!child) {
+            return tl::unexpected<Error>(child.error());
+        }
+        opened.child = std::move(*child);
+        return refuse_too_little_room(*opened.child, depth_of(links), *opened.parent, path);
+    });
+    if (status) {
+        status = meter.tick();
     }
-    auto child = open_over(links, **parent);
-    if (!child) {
-        return tl::unexpected<Error>(child.error());
-    }
-    if (auto status = refuse_too_little_room(**child, depth_of(links), **parent, path); !status) {
-        return tl::unexpected<Error>(status.error());
-    }
-    return OpenedChain{std::move(*parent), std::move(*child)};
+    return status ? Result<OpenedChain>(std::move(opened)) : tl::unexpected<Error>(status.error());
 }
 
-/// From the leaf on, so that what is left after a crash in between still has its parents.
-Status remove_children(const std::vector<ChainLink>& links) {
+/// From the leaf on, one after the other for good, so that what is left after a power failure in between still has its
+/// parents; and none comes back later to be merged once more, into a disk that has changed since.
+Status remove_children(const std::vector<ChainLink>& links, WorkMeter& meter) {
     for (std::size_t i = 0; i + 1 < links.size(); ++i) {
         if (::unlink(links[i].path.c_str()) != 0) {
             return host_error("delete", quoted(links[i].path) + ", which has been merged", errno);
+        }
+        if (auto status = meter.wait_for([&] { return sync_folder_of(links[i].path); }); !status) {
+            return status;
         }
     }
     return {};
@@ -254,33 +266,40 @@ Status merge(const std::filesystem::path& child, const MergeOptions& options, co
             return tl::unexpected<Error>(links.error());
         }
         if (!options.allow_other_children) {
-            if (auto status = refuse_other_children(*links); !status) {
+            if (auto status = meter.wait_for([&links] { return refuse_other_children(*links); }); !status) {
                 return status;
             }
         }
         if (links->front().size > links->back().size) {
             // Everything that can be said against the merge is said before the parent changes.
-            if (const auto opened = open_all(*links, options); !opened) {
+            if (const auto opened = open_all(*links, options, meter); !opened) {
                 return tl::unexpected<Error>(opened.error());
             }
             if (auto status = enlarge_parent(*links, options.parent_folders, meter); !status) {
                 return status;
             }
         }
-        {
-            const auto opened = open_all(*links, options);
-            if (!opened) {
-                return tl::unexpected<Error>(opened.error());
-            }
-            if (auto status = merge_sectors(*opened->child, depth_of(*links), *opened->parent, meter); !status) {
+        auto opened = open_all(*links, options, meter);
+        if (!opened) {
+            return tl::unexpected<Error>(opened.error());
+        }
+        if (auto status = merge_sectors(*opened->child, depth_of(*links), *opened->parent, meter); !status) {
+            return status;
+        }
+        if (!options.keep_children) {
+            // While everything is still locked.
+            if (auto status = remove_children(*links, meter); !status) {
                 return status;
             }
-            if (!options.keep_children) {
-                // While everything is still locked.
-                if (auto status = remove_children(*links); !status) {
-                    return status;
-                }
-            }
+        }
+        // The parent is cut to its size, and the host gives up the children's room.
+        const auto close = [&opened]() -> Status {
+            opened->child.reset();
+            opened->parent.reset();
+            return {};
+        };
+        if (auto status = meter.wait_for(close); !status) {
+            return status;
         }
         meter.finish();
         return {};

@@ -59,6 +59,11 @@ class Recording {
         return std::move(history_);
     }
 
+    std::size_t operations() {
+        const std::lock_guard lock(mutex_);
+        return history_.operations.size();
+    }
+
     void created(const std::filesystem::path& path, int descriptor, bool named) {
         const std::lock_guard lock(mutex_);
         if (const auto file = file_behind(descriptor); file && (named ? is_here(path) : path == folder_)) {
@@ -209,12 +214,16 @@ HostRecorder::~HostRecorder() {
     (void)recording().stop();
 }
 
+std::size_t HostRecorder::operations() const {
+    return recording().operations();
+}
+
 HostHistory HostRecorder::stop() {
     return recording().stop();
 }
 
-CrashReport simulate_host_crashes(const HostHistory& history, std::uint32_t seed,
-                                  const std::function<std::string(const std::filesystem::path&)>& inspect) {
+CrashReport simulate_host_crashes(const HostHistory& history, std::uint32_t seed, const InspectFolder& inspect,
+                                  std::size_t first) {
     CrashReport report;
     std::mt19937 random(seed);
     World durable = {history.names, history.files};
@@ -224,9 +233,12 @@ CrashReport simulate_host_crashes(const HostHistory& history, std::uint32_t seed
     const TemporaryFolder folder(shm ? std::filesystem::path("/dev/shm") : std::filesystem::temp_directory_path());
     for (std::size_t done = 0;; ++done) {
         for (const std::uint32_t keep_percent : {0u, 100u, 50u, 50u, 20u, 80u}) {
+            if (done < first) {
+                break;
+            }
             left_of(durable, unsynced, random, keep_percent).write_to(folder.path());
             ++report.states;
-            if (const std::string wrong = inspect(folder.path()); !wrong.empty()) {
+            if (const std::string wrong = inspect(folder.path(), done == history.operations.size()); !wrong.empty()) {
                 report.wrong = wrong + " - after operation " + std::to_string(done) + " of " +
                                std::to_string(history.operations.size()) + ", keeping " + std::to_string(keep_percent) +
                                " percent of " + std::to_string(unsynced.size());

@@ -50,14 +50,19 @@ class HostRecorder {
     HostRecorder& operator=(const HostRecorder&) = delete;
     ~HostRecorder();
 
+    /// How many it has written down so far.
+    std::size_t operations() const;
     /// The end of the recording.
     HostHistory stop();
 };
 
+/// Is shown a folder with the files that a power failure has left, works on with them if it wants to, and says what is
+/// wrong, or nothing. `returned`: all that was recorded had been done, so that whatever was promised must be there.
+using InspectFolder = std::function<std::string(const std::filesystem::path& folder, bool returned)>;
+
 /// Imagines a power failure after each of the operations: what was synced is there; of everything else any part, the
-/// contents sector by sector, the names in their order. `inspect` is shown a folder with the files that are left, works
-/// on with them if it wants to, and says what is wrong, or nothing.
-CrashReport simulate_host_crashes(const HostHistory& history, std::uint32_t seed,
-                                  const std::function<std::string(const std::filesystem::path&)>& inspect);
+/// contents sector by sector, the names in their order. Those after the `first` operations only, if given.
+CrashReport simulate_host_crashes(const HostHistory& history, std::uint32_t seed, const InspectFolder& inspect,
+                                  std::size_t first = 0);
 
 }  // namespace vpc::disk::testing
