@@ -237,6 +237,9 @@ Status BlockExaminer::examine_bitmaps() {
         return {};  // what is not set is the parent's, whatever is stored
     }
     std::vector<std::uint8_t> bitmap(bitmap_bytes(header_.block_size));
+    // The host is asked once for each run of the file, not for each block: there can be millions in one hole.
+    FileExtent run;
+    std::uint64_t run_begin = 0;
     for (std::size_t i = 0; i < sound_.size(); ++i) {
         const std::uint32_t block = sound_[i];
         if (auto status = meter_.add(bitmap.size()); !status) {
@@ -245,6 +248,17 @@ Status BlockExaminer::examine_bitmaps() {
         // Whose data it is that blocks share nobody knows; and a million of them could share the same.
         if (place_of(block) + slot() > end_of_room_ || overlaps_the_one_before(i) || overlaps_the_one_before(i + 1)) {
             continue;
+        }
+        if (place_of(block) >= run_begin + run.bytes) {
+            const auto next = file_.extent(place_of(block), end_of_room_ - place_of(block));
+            if (!next) {
+                return tl::unexpected<Error>(next.error());
+            }
+            run = *next;
+            run_begin = place_of(block);
+        }
+        if (!run.data && place_of(block) + slot() <= run_begin + run.bytes) {
+            continue;  // nothing is stored here
         }
         if (auto status = file_.read(place_of(block), Buffer(bitmap)); !status) {
             return status;

@@ -6,6 +6,12 @@
 #include "disk/vhd/dynamic_disk.h"
 
 namespace vpc::disk::vhd {
+namespace {
+
+/// Missing blocks of a differencing disk that one extent() looks at.
+constexpr std::uint64_t kMissingBlocks = 64;
+
+}  // namespace
 
 /// What the disk holds where this image has nothing: zeros, or what the parent holds.
 Status DynamicDisk::read_missing(std::uint64_t sector, std::span<const Buffer> pieces) {
@@ -198,7 +204,9 @@ Result<Extent> DynamicDisk::extent(std::uint64_t sector, std::uint64_t limit) {
         }
         return run->present ? Extent{.sectors = run->count, .data = true} : extent_of_missing(sector, run->count);
     }
-    while (count < limit && table_[++block] == BlockTable::kUnallocated) {
+    // Over a parent no further than it may answer for: it would be looked at again after each of the parent's runs.
+    const std::uint64_t enough = parent_ == nullptr ? limit : std::min(limit, kMissingBlocks * sectors_per_block());
+    while (count < enough && table_[++block] == BlockTable::kUnallocated) {
         count += sectors_per_block();
     }
     return extent_of_missing(sector, std::min(count, limit));
