@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "disk/open_image.h"
+#include "disk/operations/undo_disk.h"
 #include "tests/cli/disk_command.h"
 #include "tests/disk/image_builder.h"
 #include "tests/disk/libvhdi_reader.h"
@@ -140,6 +141,8 @@ class Volumes : public testing::DiskCommand, public ::testing::WithParamInterfac
     void expect_sound(const std::string& image, const std::vector<std::string>& files, const std::string& after) const {
         ASSERT_EQ(vpc_disk("check " + image).status, 0) << after;
         ASSERT_EQ(in_folder("qemu-img convert -f vpc -O raw " + image + " v.raw").status, 0) << after;
+        // The volume ends where it did, however large its disk has become: NTFS looks for a copy of its start there.
+        ASSERT_EQ(in_folder("truncate -s 40M v.raw").status, 0) << after;
         const Ran checked = tool(GetParam().check);
         EXPECT_EQ(checked.status, 0) << after << ": " << checked.output;
         for (const std::string& file : files) {
@@ -149,10 +152,9 @@ class Volumes : public testing::DiskCommand, public ::testing::WithParamInterfac
     }
 
     /// Makes an image hold what a raw disk does, as a guest would: only sectors that change are written.
-    void write_changes(const std::string& image, const std::string& raw) const {
-        const Bytes wanted = contents(raw);
-        const auto device = disk::open_image(folder_ / image, disk::OpenMode::ReadWrite);
+    void write_changes(const disk::Result<std::unique_ptr<disk::BlockDevice>>& device, const std::string& raw) const {
         ASSERT_TRUE(device.has_value()) << device.error().message;
+        const Bytes wanted = contents(raw);
         std::array<std::uint8_t, 512> there = {};
         for (std::uint64_t sector = 0; sector < wanted.size() / 512; ++sector) {
             const auto bytes = std::span(wanted).subspan(sector * 512, 512);
@@ -171,7 +173,7 @@ TEST_P(Volumes, AreSoundForTheirOwnToolsAfterEveryOperation) {
         GTEST_SKIP() << "not all installed: qemu-img " << kind.tools;
     }
     ASSERT_EQ(in_folder("head -c 1500000 /dev/urandom >one; head -c 12000000 /dev/urandom >gone; "
-                        "head -c 700000 /dev/urandom >two; : >empty")
+                        "head -c 700000 /dev/urandom >two; head -c 800000 /dev/urandom >three")
                   .status,
               0);
     ASSERT_EQ(tool(kind.make).status, 0);
@@ -195,13 +197,29 @@ TEST_P(Volumes, AreSoundForTheirOwnToolsAfterEveryOperation) {
     // A child that gets another file.
     ASSERT_EQ(vpc_disk("create --type differencing --parent d.vhd child.vhd").output, "");
     ASSERT_EQ(tool(kind.add, "two").status, 0);  // v.raw is the fixed image's disk
-    write_changes("child.vhd", "v.raw");
+    write_changes(disk::open_image(folder_ / "child.vhd", disk::OpenMode::ReadWrite), "v.raw");
     ASSERT_EQ(vpc_disk("merge-to child.vhd whole.vhd --type dynamic").output, "");
     expect_sound("whole.vhd", {"one", "two"}, "merge-to");
     expect_sound("d.vhd", {"one"}, "merge-to: the parent");
     ASSERT_EQ(vpc_disk("compact child.vhd --free-space").status, 0);
     ASSERT_EQ(vpc_disk("merge child.vhd").output, "");
     expect_sound("d.vhd", {"one", "two"}, "merge");
+
+    ASSERT_EQ(vpc_disk("resize d.vhd 9G").status, 0);  // for which the table has to grow
+    expect_sound("d.vhd", {"one", "two"}, "resize");
+    ASSERT_EQ(in_folder("truncate -s -512 d.vhd").status, 0);  // the footer
+    ASSERT_EQ(vpc_disk("check d.vhd").status, 1);
+    ASSERT_EQ(vpc_disk("check d.vhd --repair").status, 0);
+    expect_sound("d.vhd", {"one", "two"}, "repair");
+
+    // A session with an undo disk.
+    const auto undo = disk::begin_undo_disk(folder_ / "d.vhd", {}, {});
+    ASSERT_TRUE(undo.has_value()) << undo.error().message;
+    ASSERT_EQ(tool(kind.add, "three").status, 0);
+    write_changes(disk::open_undo_disk(*undo, folder_ / "d.vhd"), "v.raw");
+    const auto committed = disk::commit_undo_disk(*undo, folder_ / "d.vhd", {}, {});
+    ASSERT_TRUE(committed.has_value()) << committed.error().message;
+    expect_sound("d.vhd", {"one", "two", "three"}, "undo commit");
 }
 
 INSTANTIATE_TEST_SUITE_P(OfTheTime, Volumes, ::testing::ValuesIn(kFileSystems),

@@ -2,8 +2,9 @@
 """Kills `vpc disk compact`, `convert`, `merge`, `resize` and `set-parent` and the commit of an undo disk at random
 moments, and looks at what they leave.
 
-After each kill every image opens, passes `vpc disk check`, or `--repair` without loss, and holds every byte of an ext4
-volume; qemu-img and e2fsck, which nobody here wrote, agree; and the operation can be repeated. By hand, for instance:
+After each kill every image opens, passes `vpc disk check`, or `--repair` without loss, and holds every byte of a volume
+(ext4, FAT16 or NTFS); qemu-img and the volume's own check, which nobody here wrote, agree; and the operation can be
+repeated. With three kills or more for each operation, each gets every kind of volume. By hand, for instance:
 
     tests/soak/kill_disk_operations.py --vpc build/release/vpc --kills 200
 
@@ -47,24 +48,111 @@ def random_file(path, size, seed):
     path.write_bytes(random.Random(seed).randbytes(size))
 
 
-def make_volume(path, mebibytes, files, seed):
-    """A raw disk that is an ext4 volume with so many files of 3 MB; the rest is holes."""
+class Ext4:
+    name = "ext4"
+    tools = ("mkfs.ext4", "e2fsck", "debugfs")
+
+    @staticmethod
+    def make(path):
+        need("mkfs.ext4", "-q", "-F", path)
+
+    @staticmethod
+    def add(path, file, name):
+        need("debugfs", "-w", "-R", f"write {file} {name}", path)
+
+    @staticmethod
+    def remove(path, name):
+        need("debugfs", "-w", "-R", f"rm {name}", path)
+
+    @staticmethod
+    def settle(path):
+        """debugfs leaves counts to e2fsck."""
+        if run("e2fsck", "-f", "-p", path).returncode not in (0, 1):
+            raise Wrong("debugfs has made no sound volume")
+
+    @staticmethod
+    def check(path):
+        need("e2fsck", "-f", "-n", path)
+
+
+class Fat:
+    name = "fat"
+    tools = ("mkfs.fat", "fsck.fat", "mcopy", "mdel")
+
+    @staticmethod
+    def make(path):
+        need("mkfs.fat", "-F", "16", path)
+
+    @staticmethod
+    def add(path, file, name):
+        need("mcopy", "-i", path, file, f"::{name}")
+
+    @staticmethod
+    def remove(path, name):
+        need("mdel", "-i", path, f"::{name}")
+
+    @staticmethod
+    def settle(path):
+        pass
+
+    @staticmethod
+    def check(path):
+        need("fsck.fat", "-n", path)
+
+
+class Ntfs:
+    name = "ntfs"
+    tools = ("mkntfs", "ntfsfix", "ntfscp")
+
+    @staticmethod
+    def make(path):
+        need("mkntfs", "-q", "-F", "-Q", path)
+
+    @staticmethod
+    def add(path, file, name):
+        need("ntfscp", "-q", "-f", path, file, name)
+
+    @staticmethod
+    def remove(path, name):
+        """ntfs-3g's tools only empty a file."""
+        need("ntfscp", "-q", "-f", path, "/dev/null", name)
+
+    @staticmethod
+    def settle(path):
+        pass
+
+    @staticmethod
+    def check(path):
+        need("ntfsfix", "-n", path)
+
+
+VOLUMES = {volume.name: volume for volume in (Ext4, Fat, Ntfs)}
+VOLUME_SIZE = 64 * MIB
+
+
+def make_volume(kind, path, files, seed):
+    """A raw disk that is a volume with so many files of 3 MB; the rest is holes."""
+    with open(path, "wb") as disk:
+        disk.truncate(VOLUME_SIZE)
+    kind.make(path)
     with tempfile.TemporaryDirectory() as folder:
+        file = pathlib.Path(folder) / "file"
         for number in range(files):
-            random_file(pathlib.Path(folder) / f"file{number}", 3_000_000, seed + number)
-        need("mkfs.ext4", "-q", "-F", "-d", folder, path, f"{mebibytes}M")
+            random_file(file, 3_000_000, seed + number)
+            kind.add(path, file, f"file{number}")
+    kind.settle(path)
 
 
-def change_volume(volume, seed):
+def change_volume(kind, volume, seed):
     """What a guest does to it: files come and go. Returns what it has written: (sector, bytes)."""
     before = volume.read_bytes()
     with tempfile.TemporaryDirectory() as folder:
         new = pathlib.Path(folder) / "new"
         random_file(new, 5_000_000, seed)
-        for command in (f"write {new} new", "rm file1", f"write {new} another", "mkdir folder"):
-            need("debugfs", "-w", "-R", command, volume)
-    if run("e2fsck", "-f", "-p", volume).returncode not in (0, 1):
-        raise Wrong("debugfs has made no sound volume")
+        kind.add(volume, new, "new")
+        kind.remove(volume, "file1")
+        kind.add(volume, new, "another")
+    kind.settle(volume)
     after = volume.read_bytes()
     page = 4096
     return [(offset // 512, after[offset:offset + page]) for offset in range(0, len(after), page)
@@ -74,8 +162,8 @@ def change_volume(volume, seed):
 class Operation:
     """One kind of operation: prepare() makes its files in a folder once, each kill works on a copy of them."""
 
-    def __init__(self, programs, folder):
-        self.vpc, self.committer, self.folder = programs.vpc, programs.commit_undo_disk, folder
+    def __init__(self, programs, volume, folder):
+        self.vpc, self.committer, self.volume, self.folder = programs.vpc, programs.commit_undo_disk, volume, folder
 
     def disk(self, *arguments):
         return need(self.vpc, "disk", *arguments)
@@ -89,10 +177,11 @@ class Operation:
         need("qemu-img", "compare", "-f", "vpc", "-F", "raw", image, model)
 
     def volume_is_sound(self, image):
-        """By e2fsck, which changes nothing."""
+        """By its own check, which changes nothing. It ends where it did, however large its disk has become."""
         raw = image.with_suffix(".checked")
         need("qemu-img", "convert", "-f", "vpc", "-O", "raw", image, raw)
-        need("e2fsck", "-f", "-n", raw)
+        os.truncate(raw, VOLUME_SIZE)
+        self.volume.check(raw)
         raw.unlink()
 
     def program(self, work):
@@ -116,7 +205,7 @@ class Compact(Operation):
 
     def prepare(self):
         full, model = self.folder / "disk.vhd", self.folder / "model.raw"
-        make_volume(model, 64, 6, 1)
+        make_volume(self.volume, model, 6, 1)
         noise = self.folder / "noise"
         noise.write_bytes(random.Random(2).randbytes(64 * MIB))
         need("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "force_size=on", noise, full)
@@ -146,10 +235,10 @@ class Merge(Operation):
 
     def prepare(self):
         base, child, model = self.folder / "base.vhd", self.folder / self.child, self.folder / "model.raw"
-        make_volume(model, 64, 5, 3)
+        make_volume(self.volume, model, 5, 3)
         self.disk("convert", model, base, "--type", self.base_type)
         self.disk("create", "--type", "differencing", "--parent", base, child, *self.child_options)
-        write_child(child, change_volume(model, 4))
+        write_child(child, change_volume(self.volume, model, 4))
         os.truncate(model, int(json.loads(self.disk("info", child, "--json"))["virtual_size"]))
         self.same(child, model)
 
@@ -230,10 +319,10 @@ class SetParent(Operation):
 
     def prepare(self):
         parent, child, model = (self.folder / name for name in ("parent.vhd", "child.vhd", "model.raw"))
-        make_volume(model, 64, 5, 7)
+        make_volume(self.volume, model, 5, 7)
         self.disk("convert", model, parent, "--type", "dynamic")
         self.disk("create", "--type", "differencing", "--parent", parent, child)
-        write_child(child, change_volume(model, 8))
+        write_child(child, change_volume(self.volume, model, 8))
         parent.rename(self.folder / "moved.img")
 
     def command(self, work):
@@ -261,7 +350,7 @@ class Convert(Operation):
     name = "convert"
 
     def prepare(self):
-        make_volume(self.folder / "model.raw", 64, 8, 5)
+        make_volume(self.volume, self.folder / "model.raw", 8, 5)
         self.disk("convert", self.folder / "model.raw", self.folder / "source.vhd", "--type", "dynamic")
         self.digest = digest(self.folder / "source.vhd")
 
@@ -290,7 +379,7 @@ class Resize(Operation):
     name = "resize"
 
     def prepare(self):
-        make_volume(self.folder / "model.raw", 64, 8, 6)
+        make_volume(self.volume, self.folder / "model.raw", 8, 6)
         need("qemu-img", "convert", "-f", "raw", "-O", "vpc", "-o", "force_size=on", self.folder / "model.raw",
              self.folder / "disk.vhd")
         shutil.copy(self.folder / "model.raw", self.folder / "large.raw")
@@ -363,18 +452,25 @@ def main():
     kinds = {kind.name: kind for kind in (Compact, Convert, Merge, MergeLarger, MergeLargerFixed, Resize, SetParent,
                                           UndoCommit)}
     parser.add_argument("--operation", choices=kinds, help="only this one")
+    parser.add_argument("--volume", choices=VOLUMES, help="only this kind")
     options = parser.parse_args()
-    for tool in ("qemu-img", "mkfs.ext4", "e2fsck", "debugfs"):
+    os.environ["MTOOLS_SKIP_CHECK"] = "1"  # of a geometry that a volume without a partition table cannot have
+    for tool in ("qemu-img", *(tool for volume in VOLUMES.values() for tool in volume.tools)):
         if shutil.which(tool) is None:
             print(f"{tool} is not installed")
             return SKIPPED
     options.vpc, options.commit_undo_disk = options.vpc.resolve(), options.commit_undo_disk.resolve()
     kinds = [kinds[options.operation]] if options.operation else list(kinds.values())
+    volumes = [VOLUMES[options.volume]] if options.volume else list(VOLUMES.values())
+    if options.kills >= len(kinds) * len(volumes):
+        jobs = [(kind, volume) for kind in kinds for volume in volumes]
+    else:
+        jobs = [(kind, volumes[number % len(volumes)]) for number, kind in enumerate(kinds)]
     folder = pathlib.Path(tempfile.mkdtemp(prefix="vpc-kill-"))
     kills = in_time = 0
     try:
-        for number, kind in enumerate(kinds):
-            operation = kind(options, folder / kind.name)
+        for number, (kind, volume) in enumerate(jobs):
+            operation = kind(options, volume, folder / kind.name)
             operation.folder.mkdir()
             operation.prepare()
             work = folder / "work"
@@ -383,13 +479,13 @@ def main():
             need(*operation.program(work))
             longest = time.monotonic() - before
             operation.finished(work)
-            count = options.kills * (number + 1) // len(kinds) - options.kills * number // len(kinds)
+            count = options.kills * (number + 1) // len(jobs) - options.kills * number // len(jobs)
             hits = sum(kill_once(operation, work, longest) for _ in range(count))
-            print(f"{operation.name}: {count} kills, {hits} while it ran, nothing lost", flush=True)
+            print(f"{operation.name}, {volume.name}: {count} kills, {hits} while it ran, nothing lost", flush=True)
             kills, in_time = kills + count, in_time + hits
             shutil.rmtree(operation.folder)
     except Wrong as wrong:
-        print(f"FAILED after {kills} kills, in {operation.name}: {wrong}\nfiles kept in {folder}")
+        print(f"FAILED after {kills} kills, in {operation.name}, {operation.volume.name}: {wrong}\nfiles kept in {folder}")
         return 1
     shutil.rmtree(folder)
     print(f"{kills} kills, {in_time} of them in time; unopenable images 0, lost bytes 0, not repeatable 0")
