@@ -9,7 +9,7 @@
     requests  sequential and random requests of 4 KiB through the block interface: against the same on the raw file
     chain     sequential and random reads of 4 KiB, and a conversion, of a chain of eight images: against one image
               that holds the same
-    cancel    convert, compact, merge, check, resize and creating a reserved image are asked to stop at several
+    cancel    convert, compact, merge, check, compare, resize and creating a reserved image are asked to stop at several
               moments: milliseconds until they have returned; the source must be the same byte for byte, a disk worked
               on in place must hold the same, and no target may be left
     memory    the operations on a disk of 2040 GiB that is nearly empty, where tables are largest
@@ -320,6 +320,14 @@ class Bench:
         cancelled("check", lambda: self.fresh(), ("check", self.path("half")), lambda: None)
         demand(self.hash("half") == before, "a cancelled check leaves the image as it was")
         self.fresh("half")
+
+        self.ours("convert", self.path("source.vhd"), self.path("copy"), "dynamic")
+        self.fresh()
+        before = self.hash("source.vhd"), self.hash("copy")
+        cancelled("compare", lambda: self.fresh(), ("compare", self.path("source.vhd"), self.path("copy")),
+                  lambda: None)
+        demand((self.hash("source.vhd"), self.hash("copy")) == before, "a cancelled compare leaves both as they were")
+        self.fresh("copy")
 
         # A disk that is made smaller by zeros, which have to be read.
         def make_zeros():
