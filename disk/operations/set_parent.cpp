@@ -215,8 +215,13 @@ Result<ParentChange> set_parent(const std::filesystem::path& child, const std::f
         if (auto status = meter.tick(); !status) {
             return tl::unexpected<Error>(status.error());
         }
+        std::error_code error;
+        const auto time = std::filesystem::last_write_time(child, error);
         auto change = set_parent_of(**file, *found, options.ignore_id_mismatch);
         if (change) {
+            if (!error && change->id_before == change->id_after) {
+                std::filesystem::last_write_time(child, time, error);  // if it fails, children of this one are warned
+            }
             meter.finish();
         }
         return change;

@@ -26,7 +26,8 @@ struct ParentChange {
 
 /// Tells a differencing image where its parent is, after one of them was moved or renamed: id, name, time of last
 /// change, relative and absolute path are written anew. The disk's contents are not looked at. The parent the child has
-/// had so far need not be there.
+/// had so far need not be there. With the same id the child's disk stays what it was, and so does its own time of last
+/// change, which children of the child have recorded.
 ///
 /// A power failure leaves the old or the new parent, and the operation can be repeated. Errors, before anything is
 /// changed: ParentMismatch, which names both ids; Unsupported if `child` is no differencing image, or for a parent that

@@ -211,7 +211,8 @@ TEST_F(ChainCommand, TakesAnotherParentOnlyWhenAskedTo) {
     const auto other = nlohmann::json::parse(vpc_disk("info other.vhd --json").output);
     EXPECT_EQ(told["parent_id"], other["unique_id"]);
     std::filesystem::remove(folder_ / "base.vhd");
-    EXPECT_EQ(vpc_disk("compare leaf.vhd model.raw").output, "the disks are identical\n");
+    // leaf.vhd may notice that its parent has changed.
+    EXPECT_EQ(vpc_disk("compare leaf.vhd model.raw 2>&-").output, "the disks are identical\n");
 }
 
 TEST_F(ChainCommand, AMergeThatCtrlCStopsCanBeRepeated) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <iostream>
 
 #include "disk/chain.h"
@@ -97,9 +98,14 @@ class SetParent : public ::testing::Test {
 TEST_F(SetParent, RecordsWhereTheParentIsNow) {
     const std::uint64_t size = std::filesystem::file_size(child_);
     const auto moved = move_parent(folder_ / "other" / "renamed.img");
+    // A child of the child has this time recorded.
+    const auto long_ago = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1000);
+    std::filesystem::last_write_time(child_, long_ago);
+    const auto time = std::filesystem::last_write_time(child_);
     const auto change = set_parent(child_, moved, {}, {});
     ASSERT_TRUE(change.has_value()) << change.error().message;
     EXPECT_EQ(change->id_before, change->id_after);
+    EXPECT_EQ(std::filesystem::last_write_time(child_), time);
     expect_whole();
     EXPECT_EQ(std::filesystem::file_size(child_), size) << "the new paths take the place of the old ones";
     const Bytes bytes = TemporaryFolder::read(child_);
