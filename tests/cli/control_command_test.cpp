@@ -381,6 +381,20 @@ TEST_F(ControlCommand, UndoDisksAreKeptCommittedAndDiscarded) {
     EXPECT_EQ(files(), "0\n");
 }
 
+TEST_F(ControlCommand, AChangedDiskIsTakenOnRequestOnly) {
+    ASSERT_EQ(vpc("set a --undo true").status, 0);
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    ASSERT_EQ(vpc("turnoff a --undo keep").status, 0);
+    std::filesystem::last_write_time(folder_ / "c.img",
+                                     std::filesystem::last_write_time(folder_ / "c.img") + std::chrono::hours(1));
+    const Ran ran = vpc("start a --headless");
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_NE(ran.output.find("was changed after its undo disk"), std::string::npos) << ran.output;
+    EXPECT_EQ(vpc("start a --headless --fix-parents").status, 0);
+    EXPECT_EQ(vpc("turnoff a").status, 0);
+    EXPECT_EQ(vpc("start a --headless").status, 0) << "it was recorded";
+}
+
 TEST_F(ControlCommand, AKilledProcessLeavesNothingInTheWay) {
     ASSERT_EQ(vpc("start a --headless").status, 0);
     const auto tasks = nlohmann::json::parse(vpc("tasks --json").output, nullptr, false);

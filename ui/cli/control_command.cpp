@@ -35,6 +35,7 @@ struct ControlOptions {
     std::string what;  // keys, a file, a task
     std::string drive;
     bool headless = false;
+    bool fix_parents = false;
     bool json = false;
     bool watch = false;
     std::string undo;
@@ -272,7 +273,9 @@ ExitStatus start(const ControlOptions& options) {
                    "vpc: a started machine cannot have a window yet: use --headless, or vpc run, which has one\n");
         return kUsage;
     }
-    return start_machine(options.name, options.task);
+    return start_machine(
+        options.name, options.task,
+        options.fix_parents ? tasks::VMStartupOption::FixParentTimestampMismatch : tasks::VMStartupOption::Normal);
 }
 
 ExitStatus screenshot(const ControlOptions& options) {
@@ -372,6 +375,8 @@ void add_control_commands(CLI::App& app, Action& action) {
                                                 "start a machine, or go on where it was saved, in a process of its own",
                                                 start, options);
         command->add_flag("--headless", options->headless, "no window");
+        command->add_flag("--fix-parents", options->fix_parents,
+                          "take disks as they are that were changed since their undo disks were begun");
         add_task_options(*command, options->task);
         command->footer(
             "Ends when the guest runs; the machine goes on. vpc save NAME or vpc turnoff NAME ends it.\n"

@@ -94,7 +94,7 @@ class Host {
     explicit Host(const tasks::RegisteredMachine& machine) : machine_(machine) {}
     /// The error is one line.
     std::string prepare(const RunOptions& options);
-    std::string start(const StartWatcher& watcher);
+    std::string start(tasks::VMStartupOption option, const StartWatcher& watcher);
     /// What the user has to know of a prepared machine, in lines.
     const std::vector<std::string>& notes() const { return notes_; }
     void wait_for_the_end();
@@ -206,9 +206,9 @@ std::string Host::prepare(const RunOptions& options) {
     return {};
 }
 
-std::string Host::start(const StartWatcher& watcher) {
+std::string Host::start(tasks::VMStartupOption option, const StartWatcher& watcher) {
     std::shared_ptr<tasks::IVMTask> task;
-    if (const HResult error = vm_->Startup(task); error != HResult::S_OK) {
+    if (const HResult error = vm_->Startup2(option, task); error != HResult::S_OK) {
         return std::string(tasks::hresult_text(error, tasks::Language::English));
     }
     while (!task->IsComplete()) {
@@ -461,14 +461,15 @@ Answer Host::change_disk(const json& parameters, bool insert) {
 }
 }  // namespace
 
-void host_machine(const tasks::RegisteredMachine& machine, const RunOptions& options, const StartWatcher& watcher) {
+void host_machine(const tasks::RegisteredMachine& machine, const RunOptions& options, tasks::VMStartupOption option,
+                  const StartWatcher& watcher) {
     Host host(machine);
     std::string problem = host.prepare(options);
     if (problem.empty()) {
         for (const std::string& note : host.notes()) {
             watcher.note(note);
         }
-        problem = host.start(watcher);
+        problem = host.start(option, watcher);
     }
     watcher.started(problem);
     if (problem.empty()) {

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "tasks/machine_registry.h"
+#include "tasks/virtual_machine.h"
 #include "ui/cli/run_options.h"
 
 namespace vpc::cli {
@@ -28,6 +29,7 @@ struct StartWatcher {
 /// drive being a, b or cd; guest_info (see tasks::GuestInformation). A task is an object with the keys id, description,
 /// percent, complete, cancelable and, when it is complete, result (VMTaskResult), error (HRESULT) and
 /// error_description.
-void host_machine(const tasks::RegisteredMachine& machine, const RunOptions& options, const StartWatcher& watcher);
+void host_machine(const tasks::RegisteredMachine& machine, const RunOptions& options, tasks::VMStartupOption option,
+                  const StartWatcher& watcher);
 
 }  // namespace vpc::cli

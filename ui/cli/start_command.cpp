@@ -28,8 +28,8 @@ ExitStatus fail(const std::string& problem) {
 
 /// The new process's end of the cable to the command that started it: lines "p PERCENT" and "n NOTE", then "ok" or "e
 /// PROBLEM". When the command wants no more, it hangs up.
-void host(const tasks::RegisteredMachine& machine, const RunOptions& options, int command,
-          const std::filesystem::path& log) {
+void host(const tasks::RegisteredMachine& machine, const RunOptions& options, tasks::VMStartupOption option,
+          int command, const std::filesystem::path& log) {
     ::setsid();
     const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     const int errors = ::open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
@@ -41,7 +41,7 @@ void host(const tasks::RegisteredMachine& machine, const RunOptions& options, in
         return ::send(command, line.data(), line.size(), MSG_NOSIGNAL) > 0;
     };
     int said = -1;
-    host_machine(machine, options,
+    host_machine(machine, options, option,
                  {.progress =
                       [&](int percent) {
                           if (percent != said) {
@@ -105,7 +105,7 @@ tasks::Outcome watch(int child, const disk::Operation& operation, std::string& n
 
 }  // namespace
 
-ExitStatus start_machine(const std::string& name, const TaskOptions& options) {
+ExitStatus start_machine(const std::string& name, const TaskOptions& options, tasks::VMStartupOption option) {
     const auto machine = find_machine(name);
     if (!machine) {
         return fail(machine.error());
@@ -130,7 +130,7 @@ ExitStatus start_machine(const std::string& name, const TaskOptions& options) {
     }
     if (process == 0) {
         ::close(cable[0]);
-        host(*machine, *parts, cable[1], log);
+        host(*machine, *parts, option, cable[1], log);
         return kDone;
     }
     ::close(cable[1]);

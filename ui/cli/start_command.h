@@ -1,12 +1,13 @@
 #pragma once
 #include <string>
 
+#include "tasks/virtual_machine.h"
 #include "ui/cli/disk_task.h"
 
 namespace vpc::cli {
 
 /// `vpc start`: runs the machine in a process of its own, which goes on when this one ends; returns when the guest
-/// runs. Ctrl-C until then cancels the start.
-ExitStatus start_machine(const std::string& name, const TaskOptions& options);
+/// runs. Ctrl-C until then cancels the start. `option` as in VirtualMachine::Startup2.
+ExitStatus start_machine(const std::string& name, const TaskOptions& options, tasks::VMStartupOption option);
 
 }  // namespace vpc::cli
