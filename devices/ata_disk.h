@@ -14,7 +14,7 @@ namespace vpc::devices {
 
 /// An ATA/ATAPI-6 hard disk on a block device: CHS, LBA28 and LBA48 addressing; PIO, multiword and Ultra DMA.
 ///
-/// Everything that touches the image runs through the host's IoExecutor, in pieces of at most 512 KiB; the disk is busy
+/// Everything that touches the image runs through the host's IoExecutor, in pieces of at most 128 KiB; the disk is busy
 /// meanwhile. Work that a reset overtakes still ends on its own, but nobody waits for it any more. A saved state in the
 /// middle of a command names the piece in work, and loading submits it again: reading or writing it twice does no harm.
 ///
@@ -65,7 +65,7 @@ class AtaDisk : public AtaDevice {
     enum class Addressing : std::uint8_t { Chs, Lba28, Lba48 };
     enum class Move : std::uint8_t { PioIn, PioOut, DmaIn, DmaOut, Verify };
 
-    static constexpr std::uint32_t kPieceSectors = 1024;
+    static constexpr std::uint32_t kPieceSectors = 256;
     static constexpr std::uint8_t kMaxMultiple = 16;
 
     /// A run of sectors on its way between image and guest. While the executor has it, it belongs to the work.

@@ -307,20 +307,20 @@ TEST_F(AtaDiskTest, HighOrderBitShowsThePreviousContents) {
     EXPECT_EQ(reg(2), 0x01);
 }
 
-TEST_F(AtaDiskTest, ExtendedReadsGoInPiecesOf1024Sectors) {
-    lba48(0x24, 1, 2100);
-    EXPECT_EQ(read_bytes(2100 * 512, 4), sectors(1, 2100));
-    EXPECT_EQ(image->read_sizes, (std::vector<std::uint64_t>{1024, 1024, 52}));
+TEST_F(AtaDiskTest, ExtendedReadsGoInPiecesOf256Sectors) {
+    lba48(0x24, 1, 600);
+    EXPECT_EQ(read_bytes(600 * 512, 4), sectors(1, 600));
+    EXPECT_EQ(image->read_sizes, (std::vector<std::uint64_t>{256, 256, 88}));
     EXPECT_EQ(alternate(), kIdle);
 }
 
-TEST_F(AtaDiskTest, ExtendedWritesGoInPiecesOf1024Sectors) {
-    const auto data = pattern(1100, 5);
-    lba48(0x34, 50, 1100);
+TEST_F(AtaDiskTest, ExtendedWritesGoInPiecesOf256Sectors) {
+    const auto data = pattern(300, 5);
+    lba48(0x34, 50, 300);
     write_bytes(data);
     EXPECT_EQ(alternate(), kIdle);
-    EXPECT_EQ(sectors(50, 1100), data);
-    EXPECT_EQ(image->write_sizes, (std::vector<std::uint64_t>{1024, 76}));
+    EXPECT_EQ(sectors(50, 300), data);
+    EXPECT_EQ(image->write_sizes, (std::vector<std::uint64_t>{256, 44}));
 }
 
 // ---- addresses -----------------------------------------------------------------------------------------------------
