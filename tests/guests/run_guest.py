@@ -401,9 +401,9 @@ def run_case(run, vpc, guests, work):
     work.mkdir(parents=True)
     if run.get("as_nobody"):
         if os.geteuid() == 0:
-            probe = subprocess.run([vpc, "--version"], preexec_fn=become_nobody, cwd=work, capture_output=True,
-                                   check=False) if os.access(vpc, os.X_OK) else None
-            if probe is None or probe.returncode != 0:
+            try:
+                subprocess.run([vpc, "--version"], preexec_fn=become_nobody, cwd=work, capture_output=True, check=True)
+            except (OSError, subprocess.CalledProcessError):
                 print("left out: an unprivileged user cannot reach the program here")
                 return True
         else:
