@@ -1,13 +1,13 @@
 #include "disk/operations/convert.h"
 
 #include <algorithm>
-#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
 
-#include "disk/new_file.h"
+#include "disk/open_image.h"
 #include "disk/operations/image_layout.h"
+#include "disk/operations/write_new_file.h"
 #include "disk/write_queue.h"
 
 namespace vpc::disk {
@@ -94,30 +94,9 @@ Status write_image(BlockDevice& source, File& file, const ConvertTarget& target,
 }
 
 Status convert(BlockDevice& source, const ConvertTarget& target, const Operation& operation) {
-    try {
-        WorkMeter meter(operation, 1);
-        const auto file = NewFile::create(target.file, target.overwrite);
-        if (!file) {
-            return tl::unexpected<Error>(file.error());
-        }
-        if (auto status = write_image(source, (*file)->file(), target, meter); !status) {
-            return status;
-        }
-        // Cancelled at the last moment: still without a trace.
-        if (auto status = meter.wait_for([&file] { return (*file)->file().sync(); }); !status) {
-            return status;
-        }
-        if (auto status = meter.tick(); !status) {
-            return status;
-        }
-        if (auto status = (*file)->complete(); !status) {
-            return status;
-        }
-        meter.finish();
-        return {};
-    } catch (const std::exception& error) {
-        return fail(ErrorCode::IoError, std::string("the host lacks memory or threads: ") + error.what());
-    }
+    return write_new_file(target.file, target.overwrite, operation, [&source, &target](File& file, WorkMeter& meter) {
+        return write_image(source, file, target, meter);
+    });
 }
 
 Status convert(const std::filesystem::path& source, const ConvertTarget& target, const Operation& operation) {

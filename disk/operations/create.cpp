@@ -4,13 +4,12 @@
 
 #include <algorithm>
 #include <bit>
-#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "disk/new_file.h"
 #include "disk/open_image.h"
+#include "disk/operations/write_new_file.h"
 #include "disk/vhd/block_table.h"
 #include "disk/vhd/dynamic_disk.h"
 #include "disk/vhd/new_footer.h"
@@ -223,33 +222,8 @@ Status create_image(const NewImage& image, const Operation& operation) {
     if (image.reserve && (image.type == ImageType::Dynamic || image.type == ImageType::Differencing)) {
         return fail(ErrorCode::Unsupported, "room can be reserved for raw and fixed images only");
     }
-    try {
-        WorkMeter meter(operation, 1);
-        auto file = NewFile::create(image.file, image.overwrite);
-        if (!file) {
-            return tl::unexpected<Error>(file.error());
-        }
-        if (auto status = meter.tick(); !status) {
-            return status;
-        }
-        if (auto status = write_contents((*file)->file(), image, meter); !status) {
-            return status;
-        }
-        if (auto status = meter.wait_for([&file] { return (*file)->file().sync(); }); !status) {
-            return status;
-        }
-        // Cancelled at the last moment: still without a trace.
-        if (auto status = meter.tick(); !status) {
-            return status;
-        }
-        if (auto status = (*file)->complete(); !status) {
-            return status;
-        }
-        meter.finish();
-        return {};
-    } catch (const std::exception& error) {
-        return fail(ErrorCode::IoError, std::string("the host lacks memory or threads: ") + error.what());
-    }
+    return write_new_file(image.file, image.overwrite, operation,
+                          [&image](File& file, WorkMeter& meter) { return write_contents(file, image, meter); });
 }
 
 }  // namespace vpc::disk
