@@ -36,8 +36,8 @@ RunLoop::~RunLoop() {
 
 void RunLoop::arm_kicker() {
     armed_for_ = has_posted_ ? 0 : host_deadline();
-    const bool far = armed_for_ != Kicker::kNever && armed_for_ - VirtualClock::steady_host_time() >= kFar;
-    if (std::exchange(was_halted_, false) && far) {
+    if (std::exchange(was_halted_, false) && armed_for_ != Kicker::kNever &&
+        armed_for_ - VirtualClock::steady_host_time() >= kFar) {
         armed_for_ += kGrace;
         kicker_.move(armed_for_);
     } else {
