@@ -88,7 +88,7 @@ class AtaDisk : public AtaDevice {
     Translation default_translation() const;
     std::uint64_t lba28_sectors() const;
     void identify();
-    void offer_words(std::span<const std::uint16_t, 256> words, std::uint8_t signature);
+    void offer_sector(std::vector<std::uint8_t> bytes, std::uint8_t signature);
 
     // ata_disk.cpp: commands.
     void execute_checked(std::uint8_t command);

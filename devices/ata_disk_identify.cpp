@@ -3,6 +3,8 @@
 #include <numeric>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "devices/ata_disk.h"
 
@@ -131,17 +133,19 @@ void AtaDisk::identify() {
     words[93] = reset_result(unit_, host_->has_peer(unit_));
     put_number(words, 100, 4, total_sectors_);
 
-    offer_words(words, 0xA5);
+    std::vector<std::uint8_t> bytes;
+    bytes.reserve(disk::kSectorSize);
+    for (const std::uint16_t word : words) {
+        bytes.push_back(static_cast<std::uint8_t>(word));
+        bytes.push_back(static_cast<std::uint8_t>(word >> 8));
+    }
+    offer_sector(std::move(bytes), 0xA5);
 }
 
 /// One sector about the disk itself. Its last word is a signature, and a checksum that makes the sum of all bytes zero.
-void AtaDisk::offer_words(std::span<const std::uint16_t, 256> words, std::uint8_t signature) {
+void AtaDisk::offer_sector(std::vector<std::uint8_t> bytes, std::uint8_t signature) {
     piece_ = std::make_shared<Piece>();
-    piece_->data.reserve(disk::kSectorSize);
-    for (const std::uint16_t word : words) {
-        piece_->data.push_back(static_cast<std::uint8_t>(word));
-        piece_->data.push_back(static_cast<std::uint8_t>(word >> 8));
-    }
+    piece_->data = std::move(bytes);
     piece_->data[510] = signature;
     piece_->data[511] = static_cast<std::uint8_t>(-std::accumulate(piece_->data.begin(), piece_->data.end() - 1, 0));
     position_ = 0;

@@ -1,7 +1,8 @@
 // SMART, ATA/ATAPI-6 8.55: the commands that the feature set demands, and READ DATA.
 
 #include <algorithm>
-#include <array>
+#include <utility>
+#include <vector>
 
 #include "devices/ata_disk.h"
 
@@ -63,7 +64,7 @@ void AtaDisk::smart() {
 }
 
 void AtaDisk::smart_read_data() {
-    std::array<std::uint8_t, disk::kSectorSize> bytes{};
+    std::vector<std::uint8_t> bytes(disk::kSectorSize);
     bytes[0] = kRevision;
     const auto put_attribute = [&bytes](unsigned entry, unsigned number, std::uint32_t count) {
         const unsigned at = 2 + 12 * entry;
@@ -79,11 +80,7 @@ void AtaDisk::smart_read_data() {
     put_attribute(0, kReadErrorRate, failed_reads_);
     put_attribute(1, kWriteErrorRate, failed_writes_);
     // Bytes 362 to 371 stay zero: no data collection off-line, no self-test was run, nothing is saved, no error log.
-    std::array<std::uint16_t, disk::kSectorSize / 2> words{};
-    for (std::size_t i = 0; i < words.size(); ++i) {
-        words[i] = static_cast<std::uint16_t>(bytes[2 * i] | bytes[2 * i + 1] << 8);
-    }
-    offer_words(words, 0);
+    offer_sector(std::move(bytes), 0);
 }
 
 }  // namespace vpc::devices

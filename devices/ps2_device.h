@@ -3,6 +3,8 @@
 #include <functional>
 #include <utility>
 
+#include "core/virtual_clock.h"
+
 namespace vpc::devices {
 
 /// What hangs on a PS/2 connector: a keyboard or a mouse. The controller (the host end) sends it bytes and takes the
@@ -25,6 +27,10 @@ class Ps2Device {
     void on_ready(std::function<void()> ready) { ready_ = std::move(ready); }
 
   protected:
+    /// How long a self-test takes. Real ones take half a second; Bochs' BIOS waits for some thousand accesses of a
+    /// port, which a fast host soon makes.
+    static constexpr Nanoseconds kSelfTestTime = 500 * kMicrosecond;
+
     void announce() const {
         if (ready_) {
             ready_();

@@ -10,8 +10,6 @@ namespace vpc::devices {
 namespace {
 
 constexpr std::uint16_t kStateVersion = 1;
-// Real ones take half a second. Bochs' BIOS waits for some thousand accesses of a port, which a fast host soon makes.
-constexpr Nanoseconds kSelfTestTime = 500 * kMicrosecond;
 constexpr std::uint8_t kDefaultRate = 0x2B;  // 500 ms, then 10.9 a second
 constexpr Nanoseconds kShortestRepeat = kMillisecond;
 

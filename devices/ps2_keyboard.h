@@ -33,7 +33,9 @@ class Ps2Keyboard : public Device, public Ps2Device {
     std::uint8_t leds() const { return leds_; }
     /// Who is told, on the machine's thread, whenever the LEDs change. It must not call back into the keyboard.
     void on_leds(std::function<void(std::uint8_t)> callback) { on_leds_ = std::move(callback); }
-    /// How many more bytes the buffer takes. The longest key sequence is 8 bytes; who types fast waits for 8.
+    /// The most bytes that one key sends.
+    static constexpr std::size_t kLongestSequence = 8;
+    /// How many more bytes the buffer takes. Who types fast waits for room for a sequence.
     std::size_t room() const { return buffer_size_ < kBufferSize ? kBufferSize - buffer_size_ : 0; }
 
     void receive(std::uint8_t byte) override;

@@ -10,8 +10,6 @@ namespace vpc::devices {
 namespace {
 
 constexpr std::uint16_t kStateVersion = 1;
-// Real ones take half a second. Bochs' BIOS waits for some thousand accesses of a port, which a fast host soon makes.
-constexpr Nanoseconds kSelfTestTime = 500 * kMicrosecond;
 constexpr std::int32_t kMostCounts = 1 << 20;  // beyond it movement is lost: far more than any screen
 
 enum Command : std::uint8_t {

@@ -7,8 +7,6 @@
 namespace vpc::tasks {
 namespace {
 
-// The longest sequence of scan codes one key sends; with less room in the keyboard's buffer the typist waits.
-constexpr std::size_t kLongestKeySequence = 8;
 constexpr Nanoseconds kLookForRoom = 20 * kMillisecond;
 
 }  // namespace
@@ -37,7 +35,7 @@ void Typist::move_keys() {
         keyboard_.release_all();  // the event comes from a saved state, and the rest is lost
         return;
     }
-    if (keyboard_.room() < kLongestKeySequence) {
+    if (keyboard_.room() < devices::Ps2Keyboard::kLongestSequence) {
         event_.schedule(now + kLookForRoom);
         return;
     }

@@ -9,11 +9,9 @@ and nothing half either: the machine is off, as after a power failure. Ends with
 not been made.
 """
 import argparse
-import json
 import os
 import pathlib
 import random
-import re
 import shutil
 import signal
 import subprocess

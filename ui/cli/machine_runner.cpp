@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "devices/board.h"
+#include "devices/ps2_keyboard.h"
 #include "ui/cli/open_media.h"
 
 namespace vpc::cli {
@@ -18,8 +19,6 @@ constexpr std::chrono::milliseconds kTick{20};
 constexpr std::chrono::milliseconds kSlowTick{100};
 // How often typing that has to wait looks whether it can go on.
 constexpr Nanoseconds kTypingLook = 20 * kMillisecond;
-// The longest sequence of scan codes one key sends; with less room in the keyboard's buffer the typist waits.
-constexpr std::size_t kLongestKeySequence = 8;
 
 sigset_t ending_signals() {
     sigset_t signals;
@@ -168,7 +167,8 @@ void MachineRunner::type_keys(devices::Board& board) {
         return;
     }
     const KeyStep& step = keys_[next_key_];
-    const bool no_room = step.key != devices::Key::None && board.keyboard().room() < kLongestKeySequence;
+    const bool no_room =
+        step.key != devices::Key::None && board.keyboard().room() < devices::Ps2Keyboard::kLongestSequence;
     if (changing_disk_ || no_room) {
         typing_.schedule(board.clock().now() + kTypingLook);
         return;
