@@ -327,8 +327,9 @@ def graphical_installer(machine):
     eventually("a title that names the way out", lambda: "releases the mouse" in machine.title())
     for _ in range(60):  # to the corner
         machine.xdotool("mousemove_relative", "--", "100", "100")
-    for _ in range(22):  # so slowly that the guest does not accelerate it
+    for _ in range(22):  # so slowly that the guest does not accelerate it: one step never joins the next on its way
         machine.xdotool("mousemove_relative", "--", "-3", "-1")
+        time.sleep(0.05)
     machine.wait_still(2)
     first = machine.display.pixels(x, y + 100, 800, 400)
     machine.xdotool("click", "1")
