@@ -39,7 +39,9 @@ Status merge_to(const std::filesystem::path& child, const std::vector<std::files
                 const ConvertTarget& target, const Operation& operation);
 
 /// The middle part of merge(): writes all sectors of `child` that lie in the first `depth` images of its chain into
-/// `parent`, and flushes that. `parent` must not be smaller.
-Status merge_sectors(BlockDevice& child, unsigned depth, BlockDevice& parent, WorkMeter& meter);
+/// `parent`, and flushes that. `parent` must not be smaller. `work_behind` is what the caller does afterwards, as
+/// WorkMeter counts it.
+Status merge_sectors(BlockDevice& child, unsigned depth, BlockDevice& parent, WorkMeter& meter,
+                     std::uint64_t work_behind = 0);
 
 }  // namespace vpc::disk
