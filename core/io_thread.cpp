@@ -23,6 +23,11 @@ void IoThread::submit(std::function<void()> work, std::function<void()> completi
     wake_.notify_one();
 }
 
+bool IoThread::idle() {
+    const std::scoped_lock guard(mutex_);
+    return jobs_.empty() && !working_;
+}
+
 void IoThread::wait_until_idle() {
     std::unique_lock guard(mutex_);
     idle_.wait(guard, [this] { return jobs_.empty() && !working_; });

@@ -20,6 +20,7 @@ class IoThread final : public IoExecutor {
     ~IoThread() override;
 
     void submit(std::function<void()> work, std::function<void()> completion) override;
+    bool idle() override;
     /// Blocks until all submitted work has been done and its completions are posted. Any thread but the worker's.
     void wait_until_idle();
 

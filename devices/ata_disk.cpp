@@ -199,7 +199,7 @@ void AtaDisk::transfer(Move move, bool extended, unsigned block_sectors) {
         case Move::PioIn:
             return submit(Phase::PioInWork);
         case Move::DmaIn:
-            return submit(Phase::DmaInWork);
+            return begin_dma_in();
         case Move::Verify:
             return submit(Phase::VerifyWork);
         case Move::PioOut:

@@ -117,11 +117,13 @@ class AtaDisk : public AtaDevice {
 
     // ata_disk_transfer.cpp: transfers and saved states.
     void new_piece();
+    bool read_at_once();
     void submit(Phase phase);
     void completed();
     void offer_next_block();
     void accept_next_block(bool interrupt);
     void block_finished() override;
+    void begin_dma_in();
     void pump_dma_in();
     void pump_dma_out();
     void next_piece(Phase phase);

@@ -29,6 +29,9 @@ class BorrowedFile final : public File {
     Status write_uncached(std::uint64_t offset, ConstBuffer buffer) override {
         return file_.write_uncached(offset, buffer);
     }
+    Status write_through(std::uint64_t offset, ConstBuffer buffer) override {
+        return file_.write_through(offset, buffer);
+    }
     Status sync() override { return file_.sync(); }
     Status lock(LockKind kind) override { return file_.lock(kind); }
 

@@ -18,7 +18,8 @@ enum class ErrorCode {
     OutOfRange,      ///< beyond the end of the disk
     AlreadyExists,
     Cancelled,
-    IoError,  ///< the host failed to read or write
+    WouldWait,  ///< see ReadsAtOnce
+    IoError,    ///< the host failed to read or write
 };
 
 /// One line for people: what was done, to which file, what went wrong and what to do.

@@ -56,6 +56,9 @@ class File {
     /// the cache. A sync() after much of this is short. Threads: may be called by several at once, while another thread
     /// reads or syncs, for ranges that do not overlap each other and are not being read.
     virtual Status write_uncached(std::uint64_t offset, ConstBuffer buffer) = 0;
+    /// write(), and when it returns these bytes are on the host's disk, and the file is as long as that takes. What was
+    /// written before may not be: it costs as much as it is long, and not as much as what waits in the host's cache.
+    virtual Status write_through(std::uint64_t offset, ConstBuffer buffer) = 0;
     /// The barrier: when it returns, everything written before is on the host's disk (fdatasync). Once it has failed
     /// it keeps failing, because the host may have forgotten what it could not write.
     virtual Status sync() = 0;

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "disk/log.h"
+#include "disk/reads_at_once.h"
 
 namespace vpc::disk {
 namespace {
@@ -70,6 +71,15 @@ const char* wrong_kind(const struct stat& status) {
         default:
             return "a device";
     }
+}
+
+/// preadv, failing with EAGAIN where it would have to wait.
+ssize_t read_at_once(int descriptor, const iovec* pieces, int count, off_t offset) {
+    const ssize_t moved = ::preadv2(descriptor, pieces, count, offset, RWF_NOWAIT);
+    if (moved < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+        errno = EAGAIN;
+    }
+    return moved;
 }
 
 /// What a lock is on: with l_start and l_len 0 the whole file, however long it becomes.
@@ -130,6 +140,9 @@ Result<std::uint64_t> PosixFile::size() const {
 }
 
 Status PosixFile::read(std::uint64_t offset, std::span<const Buffer> buffers) {
+    if (ReadsAtOnce::wanted()) {
+        return transfer("read", offset, buffers, read_at_once);
+    }
     return transfer("read", offset, buffers, ::preadv);
 }
 
@@ -267,6 +280,24 @@ Status PosixFile::sync_failed(int error) {
     return tl::unexpected<Error>(*sync_failure_);
 }
 
+Status PosixFile::write_through(std::uint64_t offset, ConstBuffer buffer) {
+    if (sync_failure_) {
+        return tl::unexpected<Error>(*sync_failure_);
+    }
+    // Twice, so that a failure of the second is known to be one of storing.
+    if (auto status = File::write(offset, buffer); !status) {
+        return status;
+    }
+    const iovec piece = {const_cast<std::uint8_t*>(buffer.data()),
+                         buffer.size()};  // pwritev2 does not write through it
+    const ssize_t stored =
+        retried([&] { return ::pwritev2(descriptor_, &piece, 1, static_cast<off_t>(offset), RWF_DSYNC); });
+    if (stored < 0 && errno != EOPNOTSUPP && errno != ENOSYS) {
+        return sync_failed(errno);
+    }
+    return stored == static_cast<ssize_t>(buffer.size()) ? Status() : sync();  // or a host that does not know how
+}
+
 Status PosixFile::sync() {
     if (sync_failure_) {
         return tl::unexpected<Error>(*sync_failure_);
@@ -315,6 +346,9 @@ Status PosixFile::transfer(const char* action, std::uint64_t offset, std::span<c
         if (moved < 0) {
             if (errno == EINTR) {
                 continue;
+            }
+            if (errno == EAGAIN) {
+                return fail(ErrorCode::WouldWait, {});
             }
             return host_error(action, name_, errno);
         }

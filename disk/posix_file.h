@@ -38,6 +38,7 @@ class PosixFile final : public File {
     Status allocate(std::uint64_t offset, std::uint64_t length) override;
     Status punch_hole(std::uint64_t offset, std::uint64_t length) override;
     Status write_uncached(std::uint64_t offset, ConstBuffer buffer) override;
+    Status write_through(std::uint64_t offset, ConstBuffer buffer) override;
     Status sync() override;
     Status lock(LockKind kind) override;
 

@@ -295,6 +295,7 @@ Outcome outcome_of_error(const disk::Error& error) {
             return {HResult::ERROR_ALREADY_EXISTS, VMTaskResult::UnexpectedError, error.message};
         case ErrorCode::Cancelled:
             return {HResult::E_ABORT, VMTaskResult::Cancelled, {}};
+        case ErrorCode::WouldWait:
         case ErrorCode::IoError:
             return {HResult::VM_E_HD_IMAGE_ACCESS, VMTaskResult::DiskRelatedError, error.message};
     }

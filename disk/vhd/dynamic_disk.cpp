@@ -233,7 +233,7 @@ Status DynamicDisk::write_new_block(std::uint32_t block, std::uint32_t first, st
     holders_.written(block, first, count);
     blocks_end_ = end;
     --unallocated_;
-    return {};
+    return ++waiting_ < kWaitingBlocks ? Status() : flush();
 }
 
 /// What a block that never came into the table has left behind must not become the contents of a new one.
@@ -256,11 +256,7 @@ Status DynamicDisk::make_room() {
         end = block_place(end) + slot_bytes();
     }
     const std::uint64_t new_offset = footer_place(end);
-    Status status = file_->write(new_offset, ConstBuffer(serialise(footer_)));
-    if (status) {
-        status = file_->sync();
-    }
-    if (!status) {
+    if (auto status = file_->write_through(new_offset, ConstBuffer(serialise(footer_))); !status) {
         // The old footer must be the end of the file again; if even that fails, the copy at its start remains.
         if (auto undone = file_->truncate(footer_offset_ + kFooterSize); !undone) {
             log().error("{}", undone.error().message);
@@ -269,8 +265,7 @@ Status DynamicDisk::make_room() {
     }
     footer_offset_ = new_offset;
     has_room_ = true;
-    // That was a barrier for the earlier blocks as well.
-    return write_metadata();
+    return {};
 }
 
 Status DynamicDisk::write_metadata() {
@@ -296,6 +291,7 @@ Status DynamicDisk::flush() {
         }
     }
     changed_ = false;
+    waiting_ = 0;
     return {};
 }
 

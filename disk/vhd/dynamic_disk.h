@@ -22,9 +22,9 @@ namespace vpc::disk::vhd {
 ///   They reach the file with the next flush(): barrier (the data is on the disk) - entries and bits - barrier. So the
 ///   file never points at anything that is not there, and reads through this object see every write at once.
 /// * The footer always exists. Before a block is put where the footer is, a second footer is written further out, with
-///   room for several blocks in front of it, and a barrier waits for it. Each time, the entries of the blocks already
-///   written go out too, so at most kReservedBlocks blocks ever wait for a flush. Unused room is a hole in the file (it
-///   takes no place on the host's disk) and is cut off when the object is destroyed.
+///   room for several blocks in front of it, and has to be on the disk. Unused room is a hole in the file (it takes no
+///   place on the host's disk) and is cut off when the object is destroyed.
+/// * When kWaitingBlocks new blocks wait for a flush, they get one.
 /// * The copy of the footer at the start of the file is never touched.
 ///
 /// The destructor flushes and cuts; it can only log a failure, so call flush() first where it matters. Data that was
@@ -39,6 +39,9 @@ class DynamicDisk final : public Image {
   public:
     /// Blocks for which room is made at once.
     static constexpr std::uint32_t kReservedBlocks = 8;
+    /// Most new blocks that a killed process loses: half a gigabyte of the usual ones. A flush writes out all that the
+    /// host has in its cache of the file, so few of them must not be forced upon a guest that asks for none.
+    static constexpr std::uint32_t kWaitingBlocks = 256;
 
     /// `footer` is what the file says of itself, already checked, and `footer_offset` where it stands at the end of the
     /// file (the file's size, if it is missing there). For ReadWrite the whole table is checked: Corrupt when a block
@@ -117,9 +120,10 @@ class DynamicDisk final : public Image {
     std::uint64_t blocks_end_;     ///< end of the last block: where the next can begin
     std::uint64_t stale_end_;      ///< from here on the file has never held anything but footers
     std::uint32_t unallocated_ = 0;
-    bool aligned_;           ///< data of new blocks begins at multiples of 4096
-    bool has_room_ = false;  ///< make_room() has moved the footer since the file was opened
-    bool changed_ = false;   ///< something was written since the last flush
+    std::uint32_t waiting_ = 0;  ///< new blocks whose entries wait for a flush
+    bool aligned_;               ///< data of new blocks begins at multiples of 4096
+    bool has_room_ = false;      ///< make_room() has moved the footer since the file was opened
+    bool changed_ = false;       ///< something was written since the last flush
 };
 
 }  // namespace vpc::disk::vhd

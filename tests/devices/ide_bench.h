@@ -14,6 +14,7 @@
 #include "devices/ata_disk.h"
 #include "devices/pci_bus.h"
 #include "devices/piix4_ide.h"
+#include "disk/reads_at_once.h"
 #include "tests/devices/conformance.h"
 
 namespace vpc::devices::test {
@@ -29,6 +30,7 @@ struct DiskImage {
     std::array<std::uint8_t, 16> id{};
     std::set<std::uint64_t> bad;  // sectors that can be neither read nor written
     bool flush_fails = false;
+    bool in_memory = true;  // reading needs no waiting
     unsigned flushes = 0;
     std::vector<std::uint64_t> read_sizes;  // in sectors, one entry per call
     std::vector<std::uint64_t> write_sizes;
@@ -56,6 +58,9 @@ class MemoryDisk : public disk::BlockDevice {
     bool read_only() const override { return image_->read_only; }
     std::array<std::uint8_t, 16> unique_id() const override { return image_->id; }
     disk::Status read(std::uint64_t sector, std::span<const disk::Buffer> buffers) override {
+        if (disk::ReadsAtOnce::wanted() && !image_->in_memory) {
+            return disk::fail(disk::ErrorCode::WouldWait, {});
+        }
         std::uint64_t at = sector;
         for (const disk::Buffer buffer : buffers) {
             for (std::size_t done = 0; done < buffer.size(); done += disk::kSectorSize, ++at) {
@@ -101,10 +106,11 @@ class MemoryDisk : public disk::BlockDevice {
     std::shared_ptr<DiskImage> image_;
 };
 
-/// Runs work at once, or, deferring, when the test says so.
+/// Runs work at once, or, deferring, when the test says so. Has drives believe that it is busy unless `says_idle`.
 class TestExecutor : public IoExecutor {
   public:
     bool deferring = false;
+    bool says_idle = false;
 
     void submit(std::function<void()> work, std::function<void()> completion) override {
         jobs_.emplace_back(std::move(work), std::move(completion));
@@ -112,6 +118,7 @@ class TestExecutor : public IoExecutor {
             run();
         }
     }
+    bool idle() override { return says_idle; }
     /// Runs everything, also what completions submit.
     void run() {
         while (!jobs_.empty()) {

@@ -115,6 +115,61 @@ TEST_F(Piix4IdeTest, BusMasterRegistersKeepWhatTheyShould) {
     EXPECT_EQ(bench.in(kCommand + 8), 0x08u);
 }
 
+// ---- what the host has in its memory -------------------------------------------------------------------------------
+
+TEST_F(Piix4IdeTest, ReadDmaNeedsNoExecutorWhereTheHostNeedNotWait) {
+    bench.io.deferring = true;
+    bench.io.says_idle = true;
+    table({{kBuffer, 0}, {kBuffer + 0x10000, 0}, {kBuffer + 0x20000, kLast | 1024}});
+    command48(0x25, 1000, 258);
+    EXPECT_EQ(drive_status(), kWaiting);
+    start(true);
+    EXPECT_EQ(bench.io.pending(), 0u);
+    EXPECT_EQ(memory(kBuffer, 258 * 512), sectors(1000, 258));
+    EXPECT_EQ(status(), 0x04u);
+    EXPECT_EQ(bench.irq[0].rises, 1u);
+    EXPECT_EQ(bench.ide.statistics(0, 0).bytes_read, 258u * 512);
+}
+
+TEST_F(Piix4IdeTest, ReadDmaThatHasToWaitGoesToTheExecutor) {
+    bench.io.deferring = true;
+    table({{kBuffer, kLast | 1024}});
+    for (const bool idle : {true, false}) {
+        SCOPED_TRACE(idle);
+        bench.io.says_idle = idle;
+        image->in_memory = !idle;
+        start(true);
+        command(0xC8, idle ? 100 : 200, 2);
+        EXPECT_EQ(bench.io.pending(), 1u);
+        EXPECT_EQ(drive_status(), 0x80u);
+        bench.io.run();
+        EXPECT_EQ(memory(kBuffer, 1024), sectors(idle ? 100 : 200, 2));
+        stop();
+    }
+    EXPECT_EQ(bench.ide.statistics(0, 0).bytes_read, 2048u);
+}
+
+TEST_F(Piix4IdeTest, AReadErrorIsTheExecutorsToFind) {
+    bench.io.says_idle = true;
+    image->bad = {102};
+    table({{kBuffer, kLast | 2048}});
+    start(true);
+    command(0xC8, 100, 4);
+    EXPECT_EQ(memory(kBuffer, 1024), sectors(100, 2));
+    EXPECT_EQ(bench.in(0x1F7), 0x51u);
+    EXPECT_EQ(bench.in(0x1F1), ata::kUncorrectable);
+    EXPECT_EQ(bench.in(0x1F3), 102u);
+}
+
+TEST_F(Piix4IdeTest, PioAlwaysTakesItsTime) {
+    bench.io.deferring = true;
+    bench.io.says_idle = true;
+    command(0x20, 100, 1);
+    EXPECT_EQ(bench.io.pending(), 1u);
+    EXPECT_EQ(drive_status(), 0x80u);
+    EXPECT_EQ(bench.irq[0].rises, 0u);
+}
+
 // ---- good transfers ------------------------------------------------------------------------------------------------
 
 TEST_F(Piix4IdeTest, ReadDmaFillsTheRegionsInOrder) {

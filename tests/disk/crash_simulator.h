@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <random>
+#include <ranges>
 #include <string>
 
 #include "tests/disk/recording_file.h"
@@ -17,9 +18,23 @@ inline void apply(MemoryContents& contents, const FileOperation& operation) {
     }
 }
 
+/// Writes down that the last of the operations on a file is on the disk. So is then the file's size, and with it what
+/// has made the file shorter before.
+template <typename Operations>
+void store_last(Operations& operations) {
+    bool last = true;
+    for (FileOperation& operation : std::views::reverse(operations)) {
+        operation.stored = operation.stored || last || operation.kind == FileOperation::Kind::Truncate;
+        last = false;
+    }
+}
+
 /// Applies what the dice leave over of operations that no barrier followed. `keep_percent` per sector.
 inline void apply_partly(MemoryContents& contents, const FileOperation& operation, std::mt19937& random,
                          std::uint32_t keep_percent) {
+    if (operation.stored) {
+        return apply(contents, operation);
+    }
     const auto kept = [&] { return random() % 100 < keep_percent; };
     if (operation.kind != FileOperation::Kind::Write) {
         if (kept()) {
@@ -47,9 +62,9 @@ struct CrashReport {
 };
 
 /// Imagines a power failure after each of the operations that were recorded on a file which was `before` at the start:
-/// everything before the last barrier is on the disk, of everything after it any part, sector by sector, and the file
-/// may have grown without its contents. `inspect` says what is wrong with such an image, or nothing. `note` hears of
-/// the notes among the operations when they are due.
+/// everything before the last barrier is on the disk, and what was written through; of everything else any part, sector
+/// by sector, and the file may have grown without its contents. `inspect` says what is wrong with such an image, or
+/// nothing. `note` hears of the notes among the operations when they are due.
 inline CrashReport simulate_crashes(const MemoryContents& before, const FileOperations& operations, std::uint32_t seed,
                                     const std::function<void(const FileOperation&)>& note,
                                     const std::function<std::string(const MemoryContents&)>& inspect) {
@@ -84,6 +99,9 @@ inline CrashReport simulate_crashes(const MemoryContents& before, const FileOper
                     apply(durable, operation);
                 }
                 unsynced.clear();
+                break;
+            case FileOperation::Kind::SyncLast:
+                store_last(unsynced);
                 break;
             default:
                 unsynced.push_back(next);

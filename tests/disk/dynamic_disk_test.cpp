@@ -149,14 +149,36 @@ TEST(DynamicDisk, ClosingCutsTheFileNotBeforeTheNewFooterIsOnTheDisk) {
 }
 
 TEST(DynamicDisk, OnlyTheLastFewBlocksWaitForAFlush) {
-    const auto contents = MemoryContents::of(build_dynamic({.sectors = 8 * 30}));
+    constexpr std::uint32_t kBlocks = 2 * vhd::DynamicDisk::kWaitingBlocks + 3;
+    const auto contents = MemoryContents::of(build_dynamic({.sectors = 8 * kBlocks}));
     const auto device = open_writable(contents);
-    for (std::uint32_t block = 0; block < 30; ++block) {
+    for (std::uint32_t block = 0; block < kBlocks; ++block) {
         ASSERT_TRUE(write_sectors(*device, std::uint64_t{block} * 8, 1, 0x11));
-        if (block >= vhd::DynamicDisk::kReservedBlocks) {
-            EXPECT_NE(table_entry(*contents, block - vhd::DynamicDisk::kReservedBlocks), 0xFFFFFFFF) << block;
+        if (block >= vhd::DynamicDisk::kWaitingBlocks) {
+            EXPECT_NE(table_entry(*contents, block - vhd::DynamicDisk::kWaitingBlocks), 0xFFFFFFFF) << block;
         }
     }
+}
+
+TEST(DynamicDisk, RoomForNewBlocksIsMadeWithoutWaitingForTheirData) {
+    using Kind = testing::FileOperation::Kind;
+    const auto contents = MemoryContents::of(build_dynamic({.sectors = 8 * 30}));
+    const auto operations = std::make_shared<testing::FileOperations>();
+    const auto device = open_image(std::make_unique<testing::RecordingFile>(contents, operations), OpenMode::ReadWrite);
+    ASSERT_TRUE(device.has_value());
+    for (std::uint32_t block = 0; block < 30; ++block) {
+        ASSERT_TRUE(write_sectors(**device, std::uint64_t{block} * 8, 1, 0x11));
+    }
+    int footers = 0;
+    for (std::size_t i = 0; i < operations->size(); ++i) {
+        EXPECT_NE((*operations)[i].kind, Kind::Sync);
+        if ((*operations)[i].kind == Kind::SyncLast) {
+            ASSERT_GE(i, 1u);
+            EXPECT_TRUE(vhd::is_intact_footer((*operations)[i - 1].bytes));
+            ++footers;
+        }
+    }
+    EXPECT_EQ(footers, 4);
 }
 
 TEST(DynamicDisk, CopyOfTheFooterAtTheStartIsNeverTouched) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdarg>
 #include <fstream>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -82,6 +83,14 @@ class Recording {
         }
     }
 
+    void written_through(int descriptor, FileOperation data) {
+        const std::lock_guard lock(mutex_);
+        if (const auto file = file_behind(descriptor); file && files_.contains(*file)) {
+            history_.operations.push_back({.kind = Kind::Data, .file = *file, .data = data});
+            history_.operations.push_back({.kind = Kind::SyncWrite, .file = *file, .data = std::move(data)});
+        }
+    }
+
     void synced(int descriptor) {
         const std::lock_guard lock(mutex_);
         const auto file = file_behind(descriptor);
@@ -119,6 +128,17 @@ class Recording {
 Recording& recording() {
     static Recording the_only_one;
     return the_only_one;
+}
+
+/// What was written of the pieces.
+FileOperation gathered(const struct iovec* pieces, int count, off_t offset, ssize_t written) {
+    FileOperation data = {.kind = FileOperation::Kind::Write, .offset = static_cast<std::uint64_t>(offset)};
+    for (const struct iovec& piece : std::span(pieces, static_cast<std::size_t>(count))) {
+        const auto* first = static_cast<const std::uint8_t*>(piece.iov_base);
+        data.bytes.insert(data.bytes.end(), first, first + piece.iov_len);
+    }
+    data.bytes.resize(static_cast<std::size_t>(written));
+    return data;
 }
 
 /// Names and contents, of which a part may still be in the host's memory.
@@ -187,6 +207,23 @@ World left_of(const World& durable, const std::vector<HostOperation>& unsynced, 
     return left;
 }
 
+/// Writes down which of the operations are durable although others before them may not be.
+void store_write(std::vector<HostOperation>& unsynced, const HostOperation& sync) {
+    std::vector<std::reference_wrapper<FileOperation>> up_to_it;
+    std::size_t length = 0;
+    for (HostOperation& operation : unsynced) {
+        if (operation.file == sync.file && operation.kind == Kind::Data) {
+            up_to_it.emplace_back(operation.data);
+            if (operation.data.kind == FileOperation::Kind::Write && operation.data.offset == sync.data.offset &&
+                operation.data.bytes == sync.data.bytes) {
+                length = up_to_it.size();
+            }
+        }
+    }
+    up_to_it.erase(up_to_it.begin() + static_cast<std::ptrdiff_t>(length), up_to_it.end());
+    store_last(up_to_it);
+}
+
 /// Makes durable what `sync` stores.
 void store(World& durable, std::vector<HostOperation>& unsynced, const HostOperation& sync) {
     const auto stored = [&](const HostOperation& operation) {
@@ -249,7 +286,9 @@ CrashReport simulate_host_crashes(const HostHistory& history, std::uint32_t seed
             return report;
         }
         const HostOperation& next = history.operations[done];
-        if (next.kind == Kind::SyncFile || next.kind == Kind::SyncFolder) {
+        if (next.kind == Kind::SyncWrite) {
+            store_write(unsynced, next);
+        } else if (next.kind == Kind::SyncFile || next.kind == Kind::SyncFolder) {
             store(durable, unsynced, next);
         } else {
             unsynced.push_back(next);
@@ -265,11 +304,13 @@ extern "C" {
 
 using vpc::disk::testing::file_at;
 using vpc::disk::testing::FileOperation;
+using vpc::disk::testing::gathered;
 using vpc::disk::testing::recording;
 
 int __real_open(const char* path, int flags, ...);
 ssize_t __real_pwrite(int descriptor, const void* bytes, size_t length, off_t offset);
 ssize_t __real_pwritev(int descriptor, const struct iovec* pieces, int count, off_t offset);
+ssize_t __real_pwritev2(int descriptor, const struct iovec* pieces, int count, off_t offset, int flags);
 int __real_ftruncate(int descriptor, off_t size);
 int __real_fallocate(int descriptor, int mode, off_t offset, off_t length);
 int __real_fdatasync(int descriptor);
@@ -305,13 +346,17 @@ ssize_t __wrap_pwrite(int descriptor, const void* bytes, size_t length, off_t of
 ssize_t __wrap_pwritev(int descriptor, const struct iovec* pieces, int count, off_t offset) {
     const ssize_t written = __real_pwritev(descriptor, pieces, count, offset);
     if (written > 0) {
-        FileOperation data = {.kind = FileOperation::Kind::Write, .offset = static_cast<std::uint64_t>(offset)};
-        for (const struct iovec& piece : std::span(pieces, static_cast<std::size_t>(count))) {
-            const auto* first = static_cast<const std::uint8_t*>(piece.iov_base);
-            data.bytes.insert(data.bytes.end(), first, first + piece.iov_len);
-        }
-        data.bytes.resize(static_cast<std::size_t>(written));
-        recording().changed(descriptor, std::move(data));
+        recording().changed(descriptor, gathered(pieces, count, offset, written));
+    }
+    return written;
+}
+
+ssize_t __wrap_pwritev2(int descriptor, const struct iovec* pieces, int count, off_t offset, int flags) {
+    const ssize_t written = __real_pwritev2(descriptor, pieces, count, offset, flags);
+    if (written > 0 && (flags & RWF_DSYNC) != 0) {
+        recording().written_through(descriptor, gathered(pieces, count, offset, written));
+    } else if (written > 0) {
+        recording().changed(descriptor, gathered(pieces, count, offset, written));
     }
     return written;
 }

@@ -23,6 +23,7 @@ struct HostOperation {
         Create,      ///< a file is there, empty, and has no name yet
         Data,        ///< `data` says what was done to the contents
         SyncFile,    ///< what was done to the contents before is stored
+        SyncWrite,   ///< the write that `data` repeats is stored
         Link,        ///< the file gets `name`, which another may have had
         Unlink,      ///< `name` is gone
         SyncFolder,  ///< what was done to names before is stored

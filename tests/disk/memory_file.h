@@ -140,6 +140,9 @@ class MemoryFile : public File {
         const std::lock_guard lock(mutex_);
         return File::write(offset, buffer);
     }
+    Status write_through(std::uint64_t offset, ConstBuffer buffer) override {
+        return File::write(offset, buffer).and_then([this] { return sync(); });
+    }
     Status sync() override { return {}; }
     Status lock(LockKind) override { return {}; }
 

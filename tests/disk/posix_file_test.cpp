@@ -5,8 +5,11 @@
 #include <unistd.h>
 
 #include <numeric>
+#include <optional>
+#include <vector>
 
 #include "disk/file.h"
+#include "disk/reads_at_once.h"
 #include "tests/disk/image_builder.h"
 #include "tests/disk/temporary_folder.h"
 
@@ -115,6 +118,37 @@ TEST(PosixFile, ReadingBeyondTheEndIsAnErrorThatNamesTheFile) {
     EXPECT_EQ(status.error().code, ErrorCode::IoError);
     EXPECT_NE(status.error().message.find("short"), std::string::npos);
     EXPECT_FALSE((*file)->read(0xFFFF'FFFF'FFFF'FFF0, Buffer(bytes)).has_value());
+}
+
+TEST(PosixFile, ReadsAtOnceWhatTheHostHasInMemoryOrSaysThatItWouldWait) {
+    const TemporaryFolder folder;
+    std::vector<std::uint8_t> written(1 << 20);
+    std::iota(written.begin(), written.end(), std::uint8_t{7});
+    const auto path = folder.write("file", written);
+    const auto file = open_file(path, OpenMode::ReadWrite);
+    ASSERT_TRUE(file.has_value());
+    const auto read = [&](bool at_once) {
+        std::vector<std::uint8_t> bytes(written.size());
+        Status status;
+        if (at_once) {
+            const ReadsAtOnce guard;
+            status = (*file)->read(0, Buffer(bytes));
+        } else {
+            status = (*file)->read(0, Buffer(bytes));
+        }
+        EXPECT_TRUE(!status || bytes == written);
+        return status ? std::optional<ErrorCode>() : status.error().code;
+    };
+    EXPECT_EQ(read(false), std::nullopt);
+    const auto in_memory = read(true);
+    EXPECT_TRUE(!in_memory || *in_memory == ErrorCode::WouldWait);  // a file system may be unable to tell
+    ASSERT_TRUE((*file)->sync());
+    const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    ASSERT_EQ(::posix_fadvise(descriptor, 0, 0, POSIX_FADV_DONTNEED), 0);
+    ::close(descriptor);
+    const auto dropped = read(true);
+    EXPECT_TRUE(!dropped || *dropped == ErrorCode::WouldWait);
+    EXPECT_EQ(read(false), std::nullopt);
 }
 
 TEST(PosixFile, IsNotInheritedByPrograms) {

@@ -92,12 +92,16 @@ class CrashSimulation : public ::testing::Test {
         return "";
     }
 
+    static bool is_barrier(const FileOperation& operation) {
+        return operation.kind == Kind::Sync || operation.kind == Kind::SyncLast;
+    }
+
     /// The one before the file is cut to its size: without it a footer may be missing, which whoever opens the image
     /// puts back (open_image.h). No contents depend on it.
     std::size_t last_barrier() const {
         std::size_t last = 0;
         for (std::size_t i = 0; i < session_.size(); ++i) {
-            last = session_[i].kind == Kind::Sync ? i : last;
+            last = is_barrier(session_[i]) ? i : last;
         }
         return last;
     }
@@ -113,7 +117,7 @@ TEST_F(CrashSimulation, FindsNothingWhereNothingIsWrong) {
 TEST_F(CrashSimulation, FindsEachBarrierThatIsLeftOut) {
     int barriers = 0;
     for (std::size_t i = 0; i < session_.size(); ++i) {
-        if (session_[i].kind == Kind::Sync) {
+        if (is_barrier(session_[i])) {
             FileOperations operations = session_;
             operations.erase(operations.begin() + static_cast<std::ptrdiff_t>(i));
             EXPECT_EQ(simulate(operations).empty(), i == last_barrier()) << "without operation " << i;
@@ -127,7 +131,7 @@ TEST_F(CrashSimulation, FindsEachBarrierThatIsLeftOut) {
 TEST_F(CrashSimulation, FindsEachBarrierThatComesOneWriteTooEarly) {
     int barriers = 0;
     for (std::size_t i = 1; i < session_.size(); ++i) {
-        if (session_[i].kind == Kind::Sync && session_[i - 1].kind == Kind::Write) {
+        if (is_barrier(session_[i]) && session_[i - 1].kind == Kind::Write) {
             FileOperations operations = session_;
             std::swap(operations[i - 1], operations[i]);
             EXPECT_EQ(simulate(operations).empty(), i == last_barrier()) << "operation " << i << " too early";
@@ -141,7 +145,7 @@ TEST_F(CrashSimulation, FindsATableEntryOrABitmapBeforeItsData) {
     const auto is_write = [](const FileOperation& operation) { return operation.kind == Kind::Write; };
     int exchanged = 0;
     for (auto sync = session_.begin(); sync != session_.end(); ++sync) {
-        if (sync->kind != Kind::Sync) {
+        if (!is_barrier(*sync)) {
             continue;
         }
         const auto before = std::find_if_not(std::make_reverse_iterator(sync), session_.rend(), is_write).base();

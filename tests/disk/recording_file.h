@@ -15,11 +15,13 @@ struct FileOperation {
         Write,
         Truncate,
         Sync,
-        Note,  ///< something the test itself wants to remember at this point
+        SyncLast,  ///< the write before is on the disk, whatever has become of the ones before it
+        Note,      ///< something the test itself wants to remember at this point
     };
     Kind kind = Kind::Sync;
     std::uint64_t offset = 0;  ///< Truncate: the new size; Note: its meaning is the test's
     std::vector<std::uint8_t> bytes;
+    bool stored = false;  ///< a simulation has seen that it is on the disk
 };
 
 using FileOperations = std::vector<FileOperation>;
@@ -42,6 +44,11 @@ class RecordingFile final : public MemoryFile {
     Status truncate(std::uint64_t size) override {
         operations_->push_back({.kind = FileOperation::Kind::Truncate, .offset = size});
         return MemoryFile::truncate(size);
+    }
+    Status write_through(std::uint64_t offset, ConstBuffer buffer) override {
+        Status status = write(offset, std::span(&buffer, 1));
+        operations_->push_back({.kind = FileOperation::Kind::SyncLast});
+        return status;
     }
     Status sync() override {
         const std::lock_guard lock(mutex_);
