@@ -347,8 +347,8 @@ Status PosixFile::transfer(const char* action, std::uint64_t offset, std::span<c
             if (errno == EINTR) {
                 continue;
             }
-            if (errno == EAGAIN) {
-                return fail(ErrorCode::WouldWait, {});
+            if (errno == EAGAIN && ReadsAtOnce::wanted()) {
+                return fail(ErrorCode::WouldWait, "reading " + name_ + " would have to wait");
             }
             return host_error(action, name_, errno);
         }

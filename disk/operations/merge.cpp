@@ -1,5 +1,6 @@
 #include "disk/operations/merge.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -228,9 +229,13 @@ std::uint64_t removal_work(const std::vector<ChainLink>& links) {
     return removal_work(bytes);
 }
 
-/// The host takes its time to give up the room of a large file, so that is done in pieces that can be counted. A file
-/// without a name is nobody's concern, and whatever goes wrong the host does when it is closed.
+/// The host takes its time to give up the room of a large file, so that is done in pieces that can be counted. Only of
+/// a file that has no other name (a hard link); whatever goes wrong the host does when it is closed.
 void give_up_room(File& file, WorkMeter& meter) {
+    struct stat facts = {};
+    if (::fstat(static_cast<const PosixFile&>(file).descriptor(), &facts) != 0 || facts.st_nlink != 0) {
+        return;
+    }
     for (std::uint64_t size = file.size().value_or(0); size > 0;) {
         const std::uint64_t piece = std::min(size, kRemovalPiece);
         size -= piece;

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <functional>
 #include <random>
-#include <ranges>
 #include <string>
 
 #include "tests/disk/recording_file.h"
@@ -22,10 +21,11 @@ inline void apply(MemoryContents& contents, const FileOperation& operation) {
 /// has made the file shorter before.
 template <typename Operations>
 void store_last(Operations& operations) {
-    bool last = true;
-    for (FileOperation& operation : std::views::reverse(operations)) {
-        operation.stored = operation.stored || last || operation.kind == FileOperation::Kind::Truncate;
-        last = false;
+    for (FileOperation& operation : operations) {
+        operation.stored = operation.stored || operation.kind == FileOperation::Kind::Truncate;
+    }
+    if (!operations.empty()) {
+        static_cast<FileOperation&>(operations.back()).stored = true;
     }
 }
 

@@ -98,6 +98,20 @@ TEST_P(Chain, MergesTheChildIntoItsParent) {
     EXPECT_EQ(merge(root_, {}, {}).error().code, ErrorCode::Unsupported);
 }
 
+TEST_P(Chain, LeavesAnotherNameOfTheChildAlone) {
+    const TemporaryFolder elsewhere;
+    const auto kept = elsewhere / "kept.vhd";
+    std::error_code error;
+    std::filesystem::create_hard_link(leaf_, kept, error);
+    if (error) {
+        GTEST_SKIP() << "no hard links here: " << error.message();
+    }
+    const Bytes before = TemporaryFolder::read(kept);
+    ASSERT_TRUE(merge(leaf_, {}, {}));
+    EXPECT_FALSE(std::filesystem::exists(leaf_));
+    EXPECT_EQ(TemporaryFolder::read(kept), before);
+}
+
 TEST_P(Chain, MergesAllIntoTheRoot) {
     double last = -1;
     const Operation operation = {.progress = [&last](const Progress& progress) {
