@@ -36,7 +36,9 @@ TEST(DiskSize, IsBytesOrANumberWithAUnit) {
 
 TEST_F(DiskCommand, WrongUsageEndsWith2AndSaysWhatIsWrong) {
     EXPECT_EQ(vpc_disk("").status, 2);
-    EXPECT_EQ(vpc_disk("nonsense").status, 2);
+    const Ran unknown = vpc_disk("nonsense a.vhd");
+    EXPECT_EQ(unknown.status, 2);
+    EXPECT_NE(unknown.output.find("'nonsense' is not a command of vpc disk"), std::string::npos) << unknown.output;
     EXPECT_EQ(vpc_disk("convert a b").status, 2) << "no type";
     EXPECT_EQ(vpc_disk("convert a b --type vmdk").status, 2);
     const Ran size = vpc_disk("convert a b --type dynamic --block-size 2X");

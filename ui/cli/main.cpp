@@ -2,6 +2,7 @@
 #include <csignal>
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "core/cpu.h"
 #include "core/log.h"
@@ -23,6 +24,21 @@ std::string version_text() {
         text += "CPU: " + engine.error();
     }
     return text;
+}
+
+/// CLI11 calls an unknown command a missing one.
+std::string unknown_command(const CLI::App& app) {
+    const CLI::App* deepest = &app;
+    while (!deepest->get_subcommands().empty()) {
+        deepest = deepest->get_subcommands().front();
+    }
+    const std::vector<std::string> unknown = deepest->remaining();
+    if (deepest->get_require_subcommand_min() == 0 || unknown.empty()) {
+        return "";
+    }
+    const std::string& first = unknown.front();
+    return "'" + first + (first.starts_with('-') ? "' is not an option of " : "' is not a command of ") +
+           (deepest == &app ? "vpc" : "vpc " + deepest->get_name());
 }
 
 }  // namespace
@@ -69,7 +85,8 @@ int main(int argc, char** argv) {
     } catch (const CLI::Success& wanted) {  // --help, --version
         return app.exit(wanted);
     } catch (const CLI::ParseError& error) {
-        std::fprintf(stderr, "vpc: %s (see vpc --help)\n", error.what());
+        const std::string unknown = unknown_command(app);
+        std::fprintf(stderr, "vpc: %s (see vpc --help)\n", unknown.empty() ? error.what() : unknown.c_str());
         return kUsage;
     }
     return action();
