@@ -162,7 +162,9 @@ TEST_F(ControlCommand, AFailedStartSaysWhy) {
     EXPECT_EQ(ran.status, 1);
     EXPECT_NE(ran.output.find("COM1 is 'stdio'"), std::string::npos) << ran.output;
     EXPECT_EQ(std::count(ran.output.begin(), ran.output.end(), '\n'), 1) << ran.output;
-    EXPECT_EQ(vpc("start b").status, 2);
+    ran = vpc("start b --host-key NONE");
+    EXPECT_EQ(ran.status, 2);
+    EXPECT_NE(ran.output.find("'NONE' is not the name of one key"), std::string::npos) << ran.output;
 }
 
 /// A disk whose boot sector sends back what comes over COM1, each byte one higher.

@@ -33,7 +33,7 @@ TEST_F(HostKeyTest, WithAnotherKeyItDoesThatKeysThing) {
     const std::pair<Key, HostAction> expected[] = {
         {Key::Enter, HostAction::FullScreen}, {Key::Delete, HostAction::CtrlAltDelete},
         {Key::P, HostAction::PauseOrResume},  {Key::R, HostAction::Reset},
-        {Key::F4, HostAction::TurnOff},       {Key::A, HostAction::None}};
+        {Key::F4, HostAction::Close},         {Key::A, HostAction::None}};
     for (const auto& [which, wanted] : expected) {
         keys.key(Key::RightAlt, true);
         const HostKey::Verdict verdict = keys.key(which, true);

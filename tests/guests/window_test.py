@@ -4,9 +4,11 @@
 Exit status: 0 all as it should be, 1 something differs, 77 a guest's image or a tool is missing (a failure instead when
 VPC_GUESTS_REQUIRED is set)."""
 import argparse
+import json
 import os
 import pathlib
 import re
+import resource
 import shutil
 import struct
 import subprocess
@@ -80,23 +82,20 @@ class Display:
             process.wait()
 
 
-class Machine:
-    """A running vpc with its window."""
+class ShownMachine:
+    """A machine's window."""
 
-    def __init__(self, display, vpc, image, work, memory):
+    def __init__(self, display, image, work):
         self.display, self.work = display, work
         shutil.copy(image, work / "disk.img")
         self.serial_file, self.picture = work / "serial.txt", work / "screen.png"
         for file in (self.serial_file, self.picture):
             file.unlink(missing_ok=True)
-        with open(work / "stdout.txt", "wb") as out, open(work / "stderr.txt", "wb") as err:
-            self.process = subprocess.Popen(
-                [vpc, "run", "--memory", str(memory), "--hda", "disk.img", "--serial", f"file:{self.serial_file}", "--screenshot",
-                 self.picture, "--print-screen", "--time-limit", "400"],
-                cwd=work, env=display.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
-        self.window = eventually("a window", lambda: self.display.run("xdotool", "search", "--onlyvisible", "--name", "^VPC", check=False)).split()[-1]
-        display.run("xdotool", "windowactivate", "--sync", self.window)
+        self.window = None
 
+    def find_window(self, name):
+        self.window = eventually("a window", lambda: self.display.run("xdotool", "search", "--onlyvisible", "--name", name, check=False)).split()[-1]
+        self.display.run("xdotool", "windowactivate", "--sync", self.window)
     def serial(self):
         return self.serial_file.read_bytes().decode(errors="replace") if self.serial_file.exists() else ""
 
@@ -141,6 +140,19 @@ class Machine:
             return len(set(before)) > 1 and time.monotonic() - since > seconds
         eventually("a picture that rests", still)
 
+
+class Machine(ShownMachine):
+    """A running `vpc run`."""
+
+    def __init__(self, display, vpc, image, work, memory):
+        super().__init__(display, image, work)
+        with open(work / "stdout.txt", "wb") as out, open(work / "stderr.txt", "wb") as err:
+            self.process = subprocess.Popen(
+                [vpc, "run", "--memory", str(memory), "--hda", "disk.img", "--serial", f"file:{self.serial_file}", "--screenshot",
+                 self.picture, "--print-screen", "--time-limit", "400"],
+                cwd=work, env=display.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        self.find_window("^VPC")
+
     def cpu_seconds(self):
         fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -157,6 +169,32 @@ class Machine:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+class StartedMachine(ShownMachine):
+    """A machine named "tiny" that `vpc start` runs."""
+
+    def __init__(self, display, vpc, image, work, memory):
+        super().__init__(display, image, work)
+        self.program = vpc
+        self.environment = dict(display.environment, XDG_DATA_HOME=str(work / "data"), XDG_RUNTIME_DIR=str(work))
+        self.vpc("create", "tiny", "--memory", str(memory), "--hda", work / "disk.img", "--serial", f"file:{self.serial_file}")
+        self.start()
+
+    def vpc(self, *arguments):
+        result = subprocess.run([self.program, *arguments], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        expect(result.returncode == 0 and result.stderr == "", f"vpc {' '.join(map(str, arguments))} ended with {result.returncode}: {result.stderr}")
+        return result.stdout
+
+    def start(self):
+        self.vpc("start", "tiny")
+        self.find_window("^tiny - VPC")
+
+    def wait_state(self, state):
+        eventually(f"the state {state}", lambda: json.loads(self.vpc("show", "tiny", "--json"))["state"] == state)
+
+    def kill(self):
+        subprocess.run([self.program, "turnoff", "tiny"], env=self.environment, capture_output=True, check=False)
 
 
 def scaled(pixels, width, height, factor):
@@ -316,6 +354,47 @@ def idle(machine):
     machine.turn_off()
 
 
+def refuse_to_save(machine):
+    """With a file size limit below the saved state's: a box says why the machine runs on."""
+    process = int(machine.display.run("xdotool", "getwindowpid", machine.window))
+    before = resource.prlimit(process, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    machine.host("F4")
+    windows = lambda: re.findall(r'(0x\w+) "tiny - VPC', machine.display.run("xwininfo", "-root", "-tree"))  # xdotool does not find boxes
+    boxes = eventually("a box", lambda: [window for window in windows() if int(window, 16) != int(machine.window)])
+    machine.xdotool("windowactivate", "--sync", boxes[0], "key", "Return")
+    eventually("no box any more", lambda: boxes[0] not in windows())
+    resource.prlimit(process, resource.RLIMIT_FSIZE, before)
+    eventually("a title that says running", lambda: machine.title() == "tiny - VPC - running")
+    machine.xdotool("windowactivate", "--sync", machine.window)
+
+
+def started_machine(machine):
+    """A machine in a process of its own: closing its window saves it, and it goes on where it was."""
+    machine.hide_pointer()
+    machine.wait_serial("TINY-INPUT\r\n")
+    machine.xdotool("key", "a")
+    machine.wait_serial("k1E\r\nk9E\r\n")
+    machine.vpc("pause", "tiny")
+    eventually("a title that says paused", lambda: machine.title() == "tiny - VPC - paused")
+    machine.host("p")
+    eventually("a title that says running", lambda: machine.title() == "tiny - VPC - running")
+    refuse_to_save(machine)
+    machine.wait_still(1)
+    before = machine.pixels()
+    machine.xdotool("key", "alt+F4")  # to the window manager, which asks the window to close
+    machine.wait_state("saved")
+    machine.start()
+    machine.hide_pointer()
+    eventually("the picture from before", lambda: machine.pixels() == before)
+    at = len(machine.serial())
+    machine.xdotool("key", "b")
+    at = machine.wait_serial("k30\r\nkB0\r\n", at)
+    machine.host("r")
+    machine.wait_serial("TINY-INPUT\r\n", at)
+    machine.host("F4")
+    machine.wait_state("saved")
+
+
 def colours(pixels):
     return len(set(zip(*[iter(pixels)] * 3)))
 
@@ -353,8 +432,9 @@ def without_display(vpc, guests, work):
     expect(re.fullmatch(r"vpc: no window, running headless: there is no display.*\n", result.stderr), f"stderr: {result.stderr}")
 
 
-CASES = [(typing_and_pixels, "grub-rescue-usb.img", 64), (keyboard_mouse_and_host_key, "input.img", 64),
-         (absolute_pointer, "pointer.img", 64), (idle, "hello.img", 64), (graphical_installer, "installer-gtk.img", 768)]
+CASES = [(typing_and_pixels, Machine, "grub-rescue-usb.img", 64), (keyboard_mouse_and_host_key, Machine, "input.img", 64),
+         (absolute_pointer, Machine, "pointer.img", 64), (started_machine, StartedMachine, "input.img", 64), (idle, Machine, "hello.img", 64),
+         (graphical_installer, Machine, "installer-gtk.img", 768)]
 
 
 def main():
@@ -365,7 +445,7 @@ def main():
     parser.add_argument("case", nargs="*", help="names of cases; all unless given")
     options = parser.parse_args()
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
-    missing += [image for _, image, _ in CASES if not (options.guests / image).exists()]
+    missing += [image for _, _, image, _ in CASES if not (options.guests / image).exists()]
     if missing:
         print(f"missing: {', '.join(missing)}; see setup.sh and make-guests.sh")
         return 1 if os.environ.get("VPC_GUESTS_REQUIRED") else SKIPPED
@@ -375,12 +455,12 @@ def main():
     failures = 0
     display = Display(work)
     try:
-        for case, image, memory in CASES:
+        for case, kind, image, memory in CASES:
             if options.case and case.__name__ not in options.case:
                 continue
             machine = None
             try:
-                machine = Machine(display, vpc, guests / image, work, memory)
+                machine = kind(display, vpc, guests / image, work, memory)
                 case(machine)
                 print(f"{case.__name__}: as it should be")
             except Failure as failure:

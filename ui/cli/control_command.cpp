@@ -34,7 +34,7 @@ struct ControlOptions {
     std::string name;
     std::string what;  // keys, a file, a task
     std::string drive;
-    bool headless = false;
+    WindowOptions window;
     bool fix_parents = false;
     bool json = false;
     bool watch = false;
@@ -268,13 +268,8 @@ ExitStatus cancel(const ControlOptions& options) {
 }
 
 ExitStatus start(const ControlOptions& options) {
-    if (!options.headless) {
-        print_text(stderr,
-                   "vpc: a started machine cannot have a window yet: use --headless, or vpc run, which has one\n");
-        return kUsage;
-    }
     return start_machine(
-        options.name, options.task,
+        options.name, options.window, options.task,
         options.fix_parents ? tasks::VMStartupOption::FixParentTimestampMismatch : tasks::VMStartupOption::Normal);
 }
 
@@ -374,7 +369,7 @@ void add_control_commands(CLI::App& app, Action& action) {
         CLI::App* command = declare_for_machine(app, action, "start",
                                                 "start a machine, or go on where it was saved, in a process of its own",
                                                 start, options);
-        command->add_flag("--headless", options->headless, "no window");
+        add_window_options(*command, options->window, "save the machine and end it");
         command->add_flag("--fix-parents", options->fix_parents,
                           "take disks as they are that were changed since their undo disks were begun");
         add_task_options(*command, options->task);

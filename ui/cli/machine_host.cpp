@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -18,6 +19,7 @@
 #include "ui/cli/firmware.h"
 #include "ui/cli/key_script.h"
 #include "ui/cli/machine_file.h"
+#include "ui/cli/machine_window.h"
 #include "ui/cli/png_writer.h"
 #include "ui/cli/serial_cable.h"
 
@@ -114,13 +116,20 @@ class Host {
     Answer with_task(const json& parameters, bool cancel);
     std::string connect_serial(const RunOptions& options, tasks::MachineSettings& settings);
     bool at_rest() const;
+    void open_window(const WindowOptions& options);
+    /// Shows the machine and does what the user asks of the window, for up to `longest_wait`.
+    void show(std::chrono::milliseconds longest_wait);
+    void begin_for_window(TaskMethod method, const std::string& advice = "");
 
     const tasks::RegisteredMachine machine_;
     std::unique_ptr<disk::File> lock_;
     std::array<std::unique_ptr<SerialCable>, 2> serial_;
     std::vector<std::string> notes_;
+    std::unique_ptr<MachineWindow> window_;  // outlives the machine that it looks at
     tasks::VirtualPC pc_;
     std::shared_ptr<tasks::VirtualMachine> vm_;
+    std::shared_ptr<tasks::IVMTask> startup_;
+    std::shared_ptr<tasks::IVMTask> window_task_;   // that the user began in the window
     std::unique_ptr<tasks::ControlServer> server_;  // last: it asks all of the others
 };
 
@@ -203,29 +212,92 @@ std::string Host::prepare(const RunOptions& options) {
         return server.error();
     }
     server_ = std::move(*server);
+    open_window(options.window);
     return {};
 }
 
+// ---- window --------------------------------------------------------------------------------------------------------
+
+void Host::open_window(const WindowOptions& options) {
+    if (options.headless) {
+        return;
+    }
+    MachineWindow::Controls controls{
+        .pause_or_resume = [this] { vm_->State() == VMVMState::Paused ? vm_->Resume() : vm_->Pause(); },
+        .reset = [this] { begin_for_window(&tasks::VirtualMachine::Reset); },
+        .close =
+            [this] {
+                if (startup_->IsComplete()) {
+                    begin_for_window(&tasks::VirtualMachine::Save,
+                                     fmt::format("\n\n'vpc turnoff {}' turns it off.", machine_.name));
+                } else {
+                    startup_->Cancel();
+                }
+            },
+    };
+    auto window = parse_host_key(options.host_key).and_then([&](devices::Key host_key) {
+        return MachineWindow::open(machine_.name, host_key, std::move(controls));
+    });
+    if (window) {
+        window_ = std::move(*window);
+    } else {
+        notes_.push_back("no window, running headless: " + window.error());
+    }
+}
+
+void Host::begin_for_window(TaskMethod method, const std::string& advice) {
+    if (window_task_) {
+        return;
+    }
+    if (const HResult error = (vm_.get()->*method)(window_task_); error != HResult::S_OK) {
+        window_->tell(std::string(tasks::hresult_text(error, tasks::Language::English)) + advice);
+    }
+}
+
+void Host::show(std::chrono::milliseconds longest_wait) {
+    const VMVMState state = vm_->State();
+    std::string text = state_text(state);
+    std::replace(text.begin(), text.end(), '_', ' ');
+    if (window_task_) {
+        text += fmt::format(" {} %", window_task_->PercentCompleted());
+    }
+    window_->process(longest_wait, state != VMVMState::Running, text);
+    if (window_task_ && window_task_->IsComplete()) {
+        const auto task = std::move(window_task_);
+        if (task->Error() != HResult::S_OK) {
+            window_->tell(task->Description() + ": " + task->ErrorDescription());
+        }
+    }
+}
+
+// ---- from start to end ---------------------------------------------------------------------------------------------
+
 std::string Host::start(tasks::VMStartupOption option, const StartWatcher& watcher) {
-    std::shared_ptr<tasks::IVMTask> task;
-    if (const HResult error = vm_->Startup2(option, task); error != HResult::S_OK) {
+    if (const HResult error = vm_->Startup2(option, startup_); error != HResult::S_OK) {
         return std::string(tasks::hresult_text(error, tasks::Language::English));
     }
-    while (!task->IsComplete()) {
-        task->WaitForCompletion(static_cast<std::int32_t>(kTick.count()));
-        watcher.progress(task->PercentCompleted());
+    while (!startup_->IsComplete()) {
+        if (window_) {
+            show(std::chrono::milliseconds(0));
+        }
+        startup_->WaitForCompletion(static_cast<std::int32_t>(kTick.count()));
+        watcher.progress(startup_->PercentCompleted());
         if (watcher.cancelled()) {
-            task->Cancel();
+            startup_->Cancel();
         }
     }
-    if (task->Error() == HResult::S_OK) {
+    if (startup_->Error() == HResult::S_OK) {
+        const auto post = [this](std::function<void(devices::Board&)> work) { return vm_->post(std::move(work)); };
         for (const auto& cable : serial_) {
             if (cable) {
-                cable->plug_in([this](std::function<void(devices::Board&)> work) { vm_->post(std::move(work)); });
+                cable->plug_in(post);
             }
         }
+        if (window_) {
+            window_->attach(post);
+        }
     }
-    return task->ErrorDescription();
+    return startup_->ErrorDescription();
 }
 
 bool Host::at_rest() const {
@@ -235,8 +307,13 @@ bool Host::at_rest() const {
 
 void Host::wait_for_the_end() {
     while (!at_rest()) {
-        std::this_thread::sleep_for(kTick);
+        if (window_) {
+            show(kTick);
+        } else {
+            std::this_thread::sleep_for(kTick);
+        }
     }
+    window_.reset();
     for (auto waited = std::chrono::milliseconds(0); waited < kLongestFarewell && server_->clients() > 0;
          waited += kTick) {
         std::this_thread::sleep_for(kTick);

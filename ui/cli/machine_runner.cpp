@@ -71,7 +71,7 @@ std::string MachineRunner::prepare(const RunOptions& options) {
         return "--keys: " + keys.error();
     }
     keys_ = std::move(*keys);
-    const auto host_key = parse_host_key(options.host_key);
+    const auto host_key = parse_host_key(options.window.host_key);
     if (!host_key) {
         return "--host-key: " + host_key.error();
     }
@@ -234,7 +234,10 @@ void MachineRunner::end(devices::Board& board, ExitStatus status, const char* re
 }
 
 std::string MachineRunner::open_window() {
-    auto window = MachineWindow::open(host_key_);
+    auto window = MachineWindow::open(options_.machine, host_key_,
+                                      {.pause_or_resume = [this] { pause_or_resume(*board_); },
+                                       .reset = [this] { board_->post([board = board_] { board->reset(); }); },
+                                       .close = [this] { end(*board_, kDone, "turned off"); }});
     if (!window) {
         return window.error();
     }
@@ -277,11 +280,13 @@ void MachineRunner::run_board(devices::Board& board) {
 
 MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
     board_ = &board;
+    const auto post = [&board](std::function<void(devices::Board&)> work) {
+        board.post([&board, work = std::move(work)] { work(board); });
+        return true;
+    };
     for (const auto& cable : serial_) {
         if (cable) {
-            cable->plug_in([&board](std::function<void(devices::Board&)> work) {
-                board.post([&board, work = std::move(work)] { work(board); });
-            });
+            cable->plug_in(post);
         }
     }
     typing_ = board.clock().make_event("typist", [this, &board](std::int64_t, Nanoseconds) { type_keys(board); });
@@ -290,15 +295,14 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
     const Nanoseconds start = VirtualClock::steady_host_time();
     const bool watches = until_serial_ || until_screen_;
     if (window_) {
-        window_->attach(board, {.pause_or_resume = [&] { pause_or_resume(board); },
-                                .turn_off = [&] { end(board, kDone, "turned off"); }});
+        window_->attach(post);
     }
     std::thread machine([&] { run_board(board); });
     bool paused = false;
     const auto tick = window_ ? std::chrono::milliseconds(0) : watches ? kTick : kSlowTick;  // the window waits itself
     const auto has_stopped = [&] {
         if (window_) {
-            window_->process(kTick, paused);
+            window_->process(kTick, paused, paused ? "paused" : "running");
         }
         std::unique_lock guard(mutex_);
         paused = paused_;
@@ -333,9 +337,6 @@ MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
         }
     }
     machine.join();
-    if (window_) {
-        window_->detach();
-    }
     const Nanoseconds wall_time = VirtualClock::steady_host_time() - start;
     const std::string lost = finish_backends();
     Outcome outcome = outcome_.value_or(Outcome{});

@@ -21,9 +21,11 @@ tl::expected<Key, std::string> parse_host_key(const std::string& name) {
     return (*steps)[0].key;
 }
 
-tl::expected<std::unique_ptr<MachineWindow>, std::string> MachineWindow::open(Key host_key) {
-    std::unique_ptr<MachineWindow> result(new MachineWindow);
-    auto window = desktop::Window::open("VPC", host_key, result->listener());
+tl::expected<std::unique_ptr<MachineWindow>, std::string> MachineWindow::open(const std::string& machine, Key host_key,
+                                                                              Controls controls) {
+    std::unique_ptr<MachineWindow> result(new MachineWindow(std::move(controls)));
+    result->name_ = machine.empty() ? "VPC" : machine + " - VPC";
+    auto window = desktop::Window::open(result->name_, host_key, result->listener());
     if (!window) {
         return tl::unexpected(window.error());
     }
@@ -69,26 +71,20 @@ desktop::Window::Listener MachineWindow::listener() {
     };
 }
 
-void MachineWindow::attach(Board& board, Controls controls) {
-    board_ = &board;
-    controls_ = std::move(controls);
-    board.keyboard().on_leds([this](std::uint8_t leds) {
-        const std::scoped_lock guard(shared_.mutex);
-        shared_.leds = leds;
+void MachineWindow::attach(Post post) {
+    post_ = std::move(post);
+    post_([this](Board& board) {
+        const auto lit = [this](std::uint8_t leds) {
+            const std::scoped_lock guard(shared_.mutex);
+            shared_.leds = leds;
+        };
+        lit(board.keyboard().leds());
+        board.keyboard().on_leds(lit);
     });
 }
 
-void MachineWindow::detach() {
-    if (board_ != nullptr) {
-        board_->keyboard().on_leds({});
-        board_ = nullptr;
-    }
-}
-
-void MachineWindow::post(std::function<void(Board&)> work) {
-    if (board_ != nullptr && !paused_) {
-        board_->post([&board = *board_, work = std::move(work)] { work(board); });
-    }
+bool MachineWindow::post(std::function<void(Board&)> work) {
+    return post_ && !stands_still_ && post_(std::move(work));
 }
 
 void MachineWindow::act(HostAction action) {
@@ -105,16 +101,14 @@ void MachineWindow::act(HostAction action) {
         case HostAction::PauseOrResume:
             // A key that goes up while the machine stands still would stay down in the guest.
             post([](Board& board) { board.keyboard().release_all(); });
-            if (!paused_) {
-                look_at_screen();
-            }
+            look_at_screen();
             controls_.pause_or_resume();
             break;
         case HostAction::Reset:
-            post([](Board& board) { board.reset(); });
+            controls_.reset();
             break;
-        case HostAction::TurnOff:
-            controls_.turn_off();
+        case HostAction::Close:
+            controls_.close();
             break;
         default:
             break;
@@ -129,7 +123,7 @@ void MachineWindow::look_at_screen() {
             return;
         }
     }
-    post([this](Board& board) {
+    const bool will_look = post([this](Board& board) {
         std::optional<devices::Frame> frame;
         const std::uint64_t generation = board.vga().generation();
         if (!seen_any_ || generation != seen_generation_) {
@@ -150,10 +144,14 @@ void MachineWindow::look_at_screen() {
             window_->wake();
         }
     });
+    if (!will_look) {
+        const std::scoped_lock guard(shared_.mutex);
+        shared_.asked = false;
+    }
 }
 
-void MachineWindow::update_title(bool paused, std::uint8_t leds) {
-    std::string title = paused ? "VPC - paused" : "VPC - running";
+void MachineWindow::update_title(const std::string& state, std::uint8_t leds) {
+    std::string title = name_ + " - " + state;
     if (window_->captured()) {
         title += " - the host key releases the mouse";
     }
@@ -170,12 +168,10 @@ void MachineWindow::update_title(bool paused, std::uint8_t leds) {
     }
 }
 
-void MachineWindow::process(std::chrono::milliseconds longest_wait, bool paused) {
-    paused_ = paused;
+void MachineWindow::process(std::chrono::milliseconds longest_wait, bool stands_still, const std::string& state) {
+    stands_still_ = stands_still;
     window_->process_events(longest_wait);
-    if (!paused_) {
-        look_at_screen();
-    }
+    look_at_screen();
     std::optional<devices::Frame> frame;
     std::uint8_t leds = 0;
     bool absolute = false;
@@ -189,7 +185,11 @@ void MachineWindow::process(std::chrono::milliseconds longest_wait, bool paused)
     if (frame) {
         window_->show(*frame);
     }
-    update_title(paused, leds);
+    update_title(state, leds);
+}
+
+void MachineWindow::tell(const std::string& text) {
+    window_->tell(text);
 }
 
 }  // namespace vpc::cli

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <tl/expected.hpp>
+#include <utility>
 
 #include "devices/key.h"
 #include "devices/vga/frame.h"
@@ -22,24 +23,32 @@ namespace vpc::cli {
 tl::expected<devices::Key, std::string> parse_host_key(const std::string& name);
 
 /// A running machine's screen, keyboard and mouse in a window. Its members belong to the thread that opened it; what
-/// it does to the machine goes through Board::post. While the machine is paused it gets nothing.
+/// it does to the machine is posted to the machine's thread.
 class MachineWindow {
   public:
+    /// What the user asks for with the host key or the window's buttons; called from within `process`.
     struct Controls {
         std::function<void()> pause_or_resume;
-        std::function<void()> turn_off;
+        std::function<void()> reset;
+        std::function<void()> close;
     };
+    /// Has `work` run on the machine's thread, in the order of posting; false when it will not be.
+    using Post = std::function<bool(std::function<void(devices::Board&)> work)>;
 
-    /// The error is one line for people: why there can be no window.
-    static tl::expected<std::unique_ptr<MachineWindow>, std::string> open(devices::Key host_key);
+    /// `machine`: its name for the title, empty if it has none. The error is one line for people: why there can be no
+    /// window.
+    static tl::expected<std::unique_ptr<MachineWindow>, std::string> open(const std::string& machine,
+                                                                          devices::Key host_key, Controls controls);
     ~MachineWindow();
 
-    /// Before the machine runs. The board must stay until `detach`, and not run behind it.
-    void attach(devices::Board& board, Controls controls);
-    void detach();
+    /// Once there is a machine. Its board must not run any more when this object goes.
+    void attach(Post post);
 
-    /// Handles what the user does for up to `longest_wait`, and shows what the machine does.
-    void process(std::chrono::milliseconds longest_wait, bool paused);
+    /// Handles what the user does for up to `longest_wait`, and shows what the machine does. A machine that stands
+    /// still gets nothing. `state` is for the title.
+    void process(std::chrono::milliseconds longest_wait, bool stands_still, const std::string& state);
+    /// See desktop::Window.
+    void tell(const std::string& text);
 
   private:
     /// What the machine's thread leaves for the window's.
@@ -51,18 +60,18 @@ class MachineWindow {
         bool asked = false;  // a look at the screen is under way
     };
 
-    MachineWindow() = default;
+    explicit MachineWindow(Controls controls) : controls_(std::move(controls)) {}
     desktop::Window::Listener listener();
-    void post(std::function<void(devices::Board&)> work);
+    bool post(std::function<void(devices::Board&)> work);
     void act(desktop::HostAction action);
     void look_at_screen();
-    void update_title(bool paused, std::uint8_t leds);
+    void update_title(const std::string& state, std::uint8_t leds);
 
+    const Controls controls_;
+    std::string name_;
     std::unique_ptr<desktop::Window> window_;
-    std::string host_key_name_;
-    devices::Board* board_ = nullptr;
-    Controls controls_;
-    bool paused_ = false;
+    Post post_;
+    bool stands_still_ = false;
     std::string title_;
     Shared shared_;
     std::uint64_t seen_generation_ = 0;  // machine's thread only

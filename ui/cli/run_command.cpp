@@ -150,6 +150,7 @@ ExitStatus run_machine(const RunOptions& typed, const IsGiven& given) {
             return fail(read.error());
         }
         options = std::move(*read);
+        options.machine = machine->name;
         if (options.undo_disks_on && !options.undo) {
             return fail(
                 fmt::format("{}: undo disks are switched on, which only 'vpc start' uses; --undo throws all "
@@ -188,7 +189,7 @@ ExitStatus run_machine(const RunOptions& typed, const IsGiven& given) {
     if (const Problem problem = runner.connect(configuration); !problem.empty()) {
         return fail(problem);
     }
-    if (!options.headless) {
+    if (!options.window.headless) {
         if (const Problem problem = runner.open_window(); !problem.empty()) {
             std::fprintf(stderr, "vpc: no window, running headless: %s\n", problem.c_str());
         }

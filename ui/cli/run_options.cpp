@@ -74,17 +74,22 @@ void add_machine_options(CLI::App& app, RunOptions& options) {
         });
 }
 
+void add_window_options(CLI::App& app, WindowOptions& options, const std::string& f4) {
+    app.add_flag("--headless", options.headless, "no window, also where there is a display");
+    app.add_option("--host-key", options.host_key,
+                   "key that frees the mouse from the window; held, with ENTER: full screen, DEL: Ctrl+Alt+Del to the "
+                   "guest, P: pause or go on, R: reset, F4: " +
+                       f4)
+        ->type_name("KEY")
+        ->capture_default_str();
+}
+
 void add_run_options(CLI::App& app, RunOptions& options) {
     app.add_option("MACHINE", options.machine,
                    "a registered machine (see vpc list) or a .vmc file; the other options go over what it says")
         ->type_name("NAME|FILE.vmc");
     add_machine_options(app, options);
-    app.add_flag("--headless", options.headless, "no window, also where there is a display");
-    app.add_option("--host-key", options.host_key,
-                   "key that frees the mouse from the window; held, with ENTER: full screen, DEL: Ctrl+Alt+Del to the "
-                   "guest, P: pause or go on, R: reset, F4: turn off")
-        ->type_name("KEY")
-        ->capture_default_str();
+    add_window_options(app, options.window, "turn off");
     app.add_option("--time-limit", options.time_limit, "give up after so many seconds, with exit status 124")
         ->type_name("SECONDS")
         ->check(CLI::Range(0.001, 1e9));

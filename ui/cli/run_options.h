@@ -14,6 +14,12 @@ class App;
 
 namespace vpc::cli {
 
+/// How a machine is shown, as typed.
+struct WindowOptions {
+    bool headless = false;
+    std::string host_key = "RALT";
+};
+
 /// The options of `vpc run`, as typed.
 struct RunOptions {
     std::string machine;                ///< a registered machine's name or a .vmc; empty: options alone
@@ -27,8 +33,7 @@ struct RunOptions {
     std::string boot_order = "acd";
     std::vector<std::string> serial;  ///< COM1, COM2
     std::string parallel;             ///< file:PATH
-    bool headless = false;
-    std::string host_key = "RALT";
+    WindowOptions window;
     double time_limit = 0;  ///< seconds; 0: none
     std::string until_serial;
     std::string until_screen;
@@ -52,5 +57,7 @@ struct RunOptions {
 void add_run_options(CLI::App& app, RunOptions& options);
 /// Those that say what the machine is made of.
 void add_machine_options(CLI::App& app, RunOptions& options);
+/// `f4`: what closing the window does.
+void add_window_options(CLI::App& app, WindowOptions& options, const std::string& f4);
 
 }  // namespace vpc::cli

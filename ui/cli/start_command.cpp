@@ -17,6 +17,7 @@
 #include "tasks/task_text.h"
 #include "ui/cli/machine_file.h"
 #include "ui/cli/machine_host.h"
+#include "ui/cli/machine_window.h"
 
 namespace vpc::cli {
 namespace {
@@ -105,15 +106,21 @@ tasks::Outcome watch(int child, const disk::Operation& operation, std::string& n
 
 }  // namespace
 
-ExitStatus start_machine(const std::string& name, const TaskOptions& options, tasks::VMStartupOption option) {
+ExitStatus start_machine(const std::string& name, const WindowOptions& window, const TaskOptions& options,
+                         tasks::VMStartupOption option) {
     const auto machine = find_machine(name);
     if (!machine) {
         return fail(machine.error());
     }
-    const auto parts = read_machine(machine->file, RunOptions(), [](const std::string&) { return false; });
+    auto parts = read_machine(machine->file, RunOptions(), [](const std::string&) { return false; });
     if (!parts) {
         return fail(parts.error());
     }
+    if (const auto host_key = parse_host_key(window.host_key); !host_key) {
+        print_text(stderr, fmt::format("vpc: --host-key: {}\n", host_key.error()));
+        return kUsage;
+    }
+    parts->window = window;
     const auto folder = tasks::runtime_folder();
     if (!folder) {
         return fail(folder.error());

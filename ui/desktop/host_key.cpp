@@ -18,7 +18,7 @@ HostAction action_of(Key key) {
         case Key::R:
             return HostAction::Reset;
         case Key::F4:
-            return HostAction::TurnOff;
+            return HostAction::Close;
         default:
             return HostAction::None;
     }

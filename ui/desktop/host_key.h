@@ -13,7 +13,7 @@ enum class HostAction {
     CtrlAltDelete,  ///< Delete
     PauseOrResume,  ///< P
     Reset,          ///< R
-    TurnOff,        ///< F4
+    Close,          ///< F4, or the window's own button
     ReleaseMouse,   ///< the host key alone
 };
 

@@ -3,6 +3,7 @@
 #define SDL_MAIN_HANDLED  // no main of SDL's own
 #include <SDL.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -44,6 +45,27 @@ bool has_display() {
         }
     }
     return false;
+}
+
+/// `text` with its words in lines that a box has room for.
+std::string in_lines(const std::string& text) {
+    constexpr std::size_t kColumns = 72;
+    std::string lines = text;
+    std::size_t start = 0;
+    while (lines.size() - start > kColumns) {
+        const std::size_t own_end = lines.find('\n', start);
+        std::size_t space = lines.rfind(' ', start + kColumns);
+        if (space == std::string::npos || space < start) {
+            space = lines.find(' ', start);
+        }
+        const std::size_t end = std::min(own_end, space);
+        if (end == std::string::npos) {
+            break;
+        }
+        lines[end] = '\n';
+        start = end + 1;
+    }
+    return lines;
 }
 
 }  // namespace
@@ -128,6 +150,11 @@ class Window::Sdl {
 
     void set_title(const std::string& title) { SDL_SetWindowTitle(window_, title.c_str()); }
 
+    void tell(const std::string& text) {
+        capture(false);
+        SDL_ShowSimpleMessageBox(SDL_MESSAGEBOX_ERROR, SDL_GetWindowTitle(window_), in_lines(text).c_str(), window_);
+    }
+
     void set_absolute(bool absolute) {
         if (absolute_ == absolute) {
             return;
@@ -167,7 +194,7 @@ class Window::Sdl {
                 window_event(event.window);
                 break;
             case SDL_QUIT:
-                listener_.action(HostAction::TurnOff);
+                listener_.action(HostAction::Close);
                 break;
             default:
                 break;
@@ -327,6 +354,9 @@ void Window::show(const devices::Frame& frame) {
 }
 void Window::set_title(const std::string& title) {
     sdl_->set_title(title);
+}
+void Window::tell(const std::string& text) {
+    sdl_->tell(text);
 }
 void Window::set_absolute(bool absolute) {
     sdl_->set_absolute(absolute);

@@ -35,7 +35,7 @@ class Window {
         std::function<void(int clicks)> wheel;
         /// All buttons that are down, a sum of devices::Ps2Mouse::Button.
         std::function<void(std::uint8_t buttons)> buttons;
-        /// Never FullScreen or ReleaseMouse, which the window does by itself. Closing the window is TurnOff.
+        /// Never FullScreen or ReleaseMouse, which the window does by itself.
         std::function<void(HostAction action)> action;
     };
     /// The error is one line for people: there is no display, or SDL cannot use it.
@@ -52,6 +52,8 @@ class Window {
 
     void show(const devices::Frame& frame);
     void set_title(const std::string& title);
+    /// Something that went wrong, in a box that the user has to close; blocks until then.
+    void tell(const std::string& text);
     /// Whether the guest wants to be told positions instead of movement.
     void set_absolute(bool absolute);
     bool captured() const;
