@@ -45,6 +45,7 @@ struct Originals {
     void (*tlb_protect_code)(void*, std::uint64_t);
     void (*tlb_unprotect_code)(void*, std::uint64_t);
     void (*tlb_flush)(void*);
+    void (*tlb_set_page)(void*, std::uint64_t, std::uint64_t, std::uint32_t, int, int, std::uint64_t);
     void (*raise_exception_err_ra)(void*, int, int, std::uintptr_t);
     std::uint64_t (*in[3])(void*, std::uint32_t);
     void (*out[3])(void*, std::uint32_t, std::uint32_t);
@@ -90,6 +91,7 @@ Originals resolve_originals() {
     resolve(all.tlb_protect_code, "tlb_protect_code_x86_64");
     resolve(all.tlb_unprotect_code, "tlb_unprotect_code_x86_64");
     resolve(all.tlb_flush, "tlb_flush_x86_64");
+    resolve(all.tlb_set_page, "tlb_set_page_with_attrs_x86_64");
     resolve(all.raise_exception_err_ra, "raise_exception_err_ra_x86_64");
     resolve(all.in[0], "helper_inb_x86_64");
     resolve(all.in[1], "helper_inw_x86_64");
@@ -241,6 +243,23 @@ void about_to_change_interrupt_flag() {
 }
 
 }  // namespace
+
+bool OverrideClient::tlb_wants_room(std::uint64_t address, unsigned mode) {
+    // 16 MiB of pages in 256 KiB of table, which every flush writes to.
+    constexpr std::uint64_t kMostEntries = 4096;
+    constexpr unsigned kEvictionsOfEach = 2;
+    if (!growing_tlb || engine_env == nullptr || mode >= evictions_.size()) {
+        return false;
+    }
+    const TlbTable table = tlb_table(tlb, engine_env, mode);
+    const std::uint64_t entries = table.entries(tlb);
+    if (entries >= kMostEntries || !table.holds_another(tlb, address) ||
+        ++evictions_[mode] <= kEvictionsOfEach * entries) {
+        return false;
+    }
+    evictions_[mode] = 0;
+    return true;
+}
 
 OverrideScope::OverrideScope(OverrideClient& client) : previous_(current) {
     current = &client;
@@ -569,6 +588,18 @@ VPC_OVERRIDE void helper_fwait_x86_64(void* env) {
         current->check_floating_point_error(env);
     }
     return original.fwait(env);
+}
+
+// Override 12. The engine gives its TLB more room only when a flush finds it full, so that a guest which seldom flushes
+// walks its page tables for most accesses beyond a megabyte of working set. Here pages that drive out others cause that
+// flush. Whoever makes the engine load a page looks its place up afresh afterwards.
+VPC_OVERRIDE void tlb_set_page_with_attrs_x86_64(void* cpu, std::uint64_t address, std::uint64_t physical,
+                                                 std::uint32_t attributes, int protection, int mode,
+                                                 std::uint64_t size) {
+    if (current != nullptr && current->tlb_wants_room(address, static_cast<unsigned>(mode))) {
+        original.tlb_flush(cpu);
+    }
+    original.tlb_set_page(cpu, address, physical, attributes, protection, mode, size);
 }
 
 // Override 9. Memory accesses of the engine's helpers: what the TLB has at hand does not ask the memory map first.

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <bitset>
 #include <cstdint>
 #include <memory>
@@ -71,12 +72,20 @@ class OverrideClient {
 
     bool repeated_strings = false;
 
+    /// Whether override 12 is wanted, and then: whether the TLB is so short of room that it should be flushed before
+    /// the page at the linear address comes in.
+    bool growing_tlb = false;
+    bool tlb_wants_room(std::uint64_t address, unsigned mode);
+
     /// How often each override was called, for the probe.
     struct Calls {
         unsigned repeated_string = 0;
         unsigned breakpoint_insert = 0;
         unsigned protect_code = 0;
     } calls;
+
+  private:
+    std::array<std::uint64_t, kTlbModes> evictions_{};  // pages that drove out others, per mode
 };
 
 /// Makes `client` the machine of this thread until the end of the scope; scopes nest.

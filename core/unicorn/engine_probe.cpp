@@ -223,6 +223,33 @@ bool proves_repeated_strings(const EngineFacts& facts) {
            proves_virtual_time_stamp(machine) && proves_self_modifying_code(machine);
 }
 
+/// 768 pages, all the same one, are read eight times. They get room and keep their contents.
+bool proves_growing_tlb(const EngineFacts& facts) {
+    constexpr std::uint32_t kPages = 768;
+    ProofMachine machine(facts);
+    if (!machine.start().empty()) {
+        return false;
+    }
+    machine.store(0x8000, {3});
+    machine.store(0x20000, {0x03, 0x00, 0x02, 0x00});  // page directory: its own page table
+    for (std::uint32_t page = 1; page < 1024; ++page) {
+        const std::uint32_t physical = page < 256 ? page : 8;
+        machine.store(0x20000 + page * 4, {0x03, std::uint8_t(physical << 4), std::uint8_t(physical >> 4), 0x00});
+    }
+    const CpuExit exit = machine.run({
+        0xB8, 0x00, 0x00, 0x02, 0x00, 0x0F, 0x22, 0xD8,              // MOV EAX,20000h; MOV CR3,EAX
+        0x0F, 0x20, 0xC0, 0x0D, 0x00, 0x00, 0x00, 0x80,              // MOV EAX,CR0; OR EAX,80000000h
+        0x0F, 0x22, 0xC0, 0x31, 0xD2, 0xB9, 0x08, 0x00, 0x00, 0x00,  // MOV CR0,EAX; XOR EDX,EDX; MOV ECX,8
+        0xBB, 0x00, 0x00, 0x10, 0x00, 0x03, 0x13,                    // MOV EBX,100000h; ADD EDX,[EBX]
+        0x81, 0xC3, 0x00, 0x10, 0x00, 0x00,                          // ADD EBX,1000h
+        0x81, 0xFB, 0x00, 0x00, 0x40, 0x00, 0x72, 0xF0,              // CMP EBX,400000h; JB
+        0x49, 0x75, 0xE8, 0xF4,                                      // DEC ECX; JNZ; HLT
+    });
+    return exit == CpuExit::Halted && machine.cpu().state().general[kEdx] == 8 * kPages * 3 &&
+           tlb_table(facts.layout.tlb, machine.cpu().live_state(), kTlbSupervisor).entries(facts.layout.tlb) > kPages &&
+           proves_self_modifying_code(machine);
+}
+
 tl::expected<EngineFacts, std::string> probe() {
     unsigned major = 0;
     unsigned minor = 0;
@@ -279,6 +306,11 @@ tl::expected<EngineFacts, std::string> probe() {
         with_strings.repeated_strings = true;
         proven.repeated_strings = proves_repeated_strings(with_strings);
     }
+    if (proven.layout.tlb.known()) {
+        EngineFacts with_growing_tlb = proven;
+        with_growing_tlb.growing_tlb = true;
+        proven.growing_tlb = proves_growing_tlb(with_growing_tlb);
+    }
     log_category("cpu")->debug("Unicorn Engine {}: {}", proven.version, proven.describe());
     return proven;
 }
@@ -300,6 +332,7 @@ std::string EngineFacts::describe() const {
     add(interrupt_window, "interrupt window");
     add(layout.tlb.known(), "TLB look-ups");
     add(repeated_strings, "repeated strings");
+    add(growing_tlb, "growing TLB");
     return text.empty() ? "none" : text;
 }
 

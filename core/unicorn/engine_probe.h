@@ -28,6 +28,10 @@ struct EngineFacts {
     /// REP MOVS and REP STOS run a page at a time. Without it the engine runs a block for each element.
     bool repeated_strings = false;
 
+    /// The engine's TLB gets room for up to 16 MiB of pages when a guest needs it. Without it a guest has to flush it
+    /// often enough, or walks its page tables.
+    bool growing_tlb = false;
+
     /// "exact stops, self-modifying code, …", or "none".
     std::string describe() const;
 };

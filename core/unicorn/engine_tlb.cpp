@@ -26,19 +26,14 @@ bool read_anywhere(const void* from, void* to, std::size_t size) {
 }
 
 bool plausible(const TlbLayout& layout, const void* env, std::uint64_t address) {
-    const auto* description = static_cast<const std::uint8_t*>(env) + layout.mask + std::ptrdiff_t{16} * kTlbSupervisor;
-    std::uint64_t mask = 0;
-    const std::uint8_t* table = nullptr;
-    std::memcpy(&mask, description, sizeof mask);
-    std::memcpy(&table, description + 8, sizeof table);
-    const std::uint64_t entries = (mask >> layout.entry_bits) + 1;
+    const TlbTable table = tlb_table(layout, env, kTlbSupervisor);
+    const std::uint64_t entries = table.entries(layout);
     if (!std::has_single_bit(entries) || entries < 2 || entries > kMostEntries ||
-        mask != (entries - 1) << layout.entry_bits) {
+        table.mask != (entries - 1) << layout.entry_bits) {
         return false;
     }
     std::uint8_t entry[64];
-    return read_anywhere(table + (((address >> 12) << layout.entry_bits) & mask), entry,
-                         std::size_t{1} << layout.entry_bits);
+    return read_anywhere(table.entry(layout, address), entry, std::size_t{1} << layout.entry_bits);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 
 namespace vpc::unicorn {
 
@@ -29,12 +30,44 @@ struct TlbLayout {
 /// The engine's modes of access. Mode 0 is for SMAP, which no model has.
 inline constexpr unsigned kTlbUser = 1;
 inline constexpr unsigned kTlbSupervisor = 2;
+inline constexpr std::size_t kTlbModes = 3;
 
 enum class TlbAccess : std::size_t {
     Load = 0,
     Store = 8,
     Fetch = 16,
 };
+
+/// One mode's table, which a flush may move.
+struct TlbTable {
+    std::uint64_t mask = 0;
+    const std::uint8_t* first = nullptr;
+
+    const std::uint8_t* entry(const TlbLayout& layout, std::uint64_t address) const {
+        return first + (((address >> 12) << layout.entry_bits) & mask);
+    }
+    std::uint64_t entries(const TlbLayout& layout) const { return (mask >> layout.entry_bits) + 1; }
+    /// Whether the page's place is another one's.
+    bool holds_another(const TlbLayout& layout, std::uint64_t address) const {
+        constexpr std::uint64_t kFlagsAndOffset = 0xFFF;
+        for (const TlbAccess access : {TlbAccess::Load, TlbAccess::Store, TlbAccess::Fetch}) {
+            std::uint64_t page = 0;
+            std::memcpy(&page, entry(layout, address) + static_cast<std::size_t>(access), sizeof page);
+            if (page != ~std::uint64_t{0} && ((page ^ address) & ~kFlagsAndOffset) != 0) {
+                return true;
+            }
+        }
+        return false;
+    }
+};
+
+inline TlbTable tlb_table(const TlbLayout& layout, const void* env, unsigned mode) {
+    const auto* description = static_cast<const std::uint8_t*>(env) + layout.mask + std::ptrdiff_t{16} * mode;
+    TlbTable table;
+    std::memcpy(&table.mask, description, sizeof table.mask);
+    std::memcpy(&table.first, description + sizeof table.mask, sizeof table.first);
+    return table;
+}
 
 /// Host address of `size` bytes at the linear address, or null where the slow way has to be taken.
 inline std::uint8_t* look_up(const TlbLayout& layout, const void* env, std::uint64_t address, std::size_t size,
@@ -43,12 +76,7 @@ inline std::uint8_t* look_up(const TlbLayout& layout, const void* env, std::uint
     if (!layout.known() || (address & kPage) > kPage + 1 - size) {
         return nullptr;
     }
-    const auto* description = static_cast<const std::uint8_t*>(env) + layout.mask + std::ptrdiff_t{16} * mode;
-    std::uint64_t mask = 0;
-    const std::uint8_t* table = nullptr;
-    std::memcpy(&mask, description, sizeof mask);
-    std::memcpy(&table, description + 8, sizeof table);
-    const std::uint8_t* entry = table + (((address >> 12) << layout.entry_bits) & mask);
+    const std::uint8_t* entry = tlb_table(layout, env, mode).entry(layout, address);
     std::uint64_t page = 0;
     std::memcpy(&page, entry + static_cast<std::size_t>(access), sizeof page);
     if (page != (address & ~kPage)) {

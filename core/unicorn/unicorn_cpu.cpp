@@ -43,6 +43,7 @@ UnicornCpu::UnicornCpu(const CpuModel& model, CpuSurroundings surroundings, cons
     code_is_watched = facts.self_modifying_code;
     tlb = facts.layout.tlb;
     repeated_strings = facts.repeated_strings;
+    growing_tlb = facts.growing_tlb && tlb.known();
 }
 
 UnicornCpu::~UnicornCpu() {

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "core/unicorn/engine_probe.h"
 #include "delivery_cases.h"
@@ -116,6 +117,39 @@ TEST_P(CpuFallback, SelfModifyingCodeRunsAsWritten) {
     EXPECT_EQ(guest.reg(kEax) & 0xFF, 0x77u);
 }
 
+/// Accesses over page borders, to many times the pages that the engine's TLB first has room for.
+TEST_P(CpuFallback, AddsToManyPages) {
+    constexpr std::uint32_t kCount = 20000;
+    constexpr std::uint32_t kFirst = 0x200FFE;
+    constexpr std::uint32_t kPages = 0x3FF000;
+    guest.protected_mode();
+    guest.code({
+        0xB8, 0x39, 0x30, 0x00, 0x00, 0xB9, 0x20, 0x4E, 0x00, 0x00,  // MOV EAX,12345; MOV ECX,20000
+        0x31, 0xD2,                                                  // XOR EDX,EDX
+        0x69, 0xC0, 0x6D, 0x4E, 0xC6, 0x41,                          // 1000Ch: IMUL EAX,EAX,1103515245
+        0x05, 0x39, 0x30, 0x00, 0x00,                                // ADD EAX,12345
+        0x89, 0xC3, 0xC1, 0xEB, 0x09,                                // MOV EBX,EAX; SHR EBX,9
+        0x81, 0xE3, 0x00, 0xF0, 0x3F, 0x00,                          // AND EBX,3FF000h
+        0x01, 0x83, 0xFE, 0x0F, 0x20, 0x00,                          // ADD [EBX+200FFEh],EAX
+        0x33, 0x93, 0xFE, 0x1F, 0x20, 0x00,                          // XOR EDX,[EBX+201FFEh]
+        0x49, 0x75, 0xDB, 0xF4,                                      // DEC ECX; JNZ 1000Ch; HLT
+    });
+    std::vector<std::uint32_t> words(kPages / 0x1000 + 2);
+    std::uint32_t random = 12345;
+    std::uint32_t read = 0;
+    for (std::uint32_t i = 0; i < kCount; ++i) {
+        random = random * 1103515245 + 12345;
+        const std::uint32_t page = (random >> 9 & kPages) / 0x1000;
+        words[page] += random;
+        read ^= words[page + 1];
+    }
+    ASSERT_EQ(guest.run(), CpuExit::Halted);
+    EXPECT_EQ(guest.reg(kEdx), read);
+    for (std::uint32_t page = 0; page < words.size(); ++page) {
+        ASSERT_EQ(guest.load32(kFirst + page * 0x1000), words[page]) << page;
+    }
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Without, CpuFallback,
     testing::Values(Fallback{"TlbLookUps", [](EngineFacts& facts) { facts.layout.tlb = {}; }},
@@ -127,6 +161,7 @@ INSTANTIATE_TEST_SUITE_P(
                                  facts.layout.tlb = {};  // found in the live state only
                              }},
                     Fallback{"RepeatedStrings", [](EngineFacts& facts) { facts.repeated_strings = false; }},
+                    Fallback{"GrowingTlb", [](EngineFacts& facts) { facts.growing_tlb = false; }},
                     Fallback{"InterruptWindow", [](EngineFacts& facts) { facts.interrupt_window = false; }},
                     Fallback{"AnyOverride",
                              [](EngineFacts& facts) {
