@@ -66,7 +66,7 @@ Result<std::unique_ptr<BlockDevice>> ChainOpener::open_link(const std::filesyste
         return fail(ErrorCode::Unsupported, quoted(path) + " is one image too many: a chain has at most " +
                                                 std::to_string(kMaxChain) + "; merge some of them");
     }
-    auto file = open_file(path, mode);
+    auto file = open_locked(path, mode, lock_kind(mode));
     if (!file) {
         return tl::unexpected<Error>(file.error());
     }

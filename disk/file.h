@@ -72,11 +72,20 @@ class File {
     }
 };
 
+/// What the user of an image needs.
+constexpr LockKind lock_kind(OpenMode mode) {
+    return mode == OpenMode::ReadWrite ? LockKind::Exclusive : LockKind::Shared;
+}
+
 /// What write_uncached() needs to get past the host's cache; the largest sector of today's drives, and a page.
 inline constexpr std::size_t kDirectAlignment = 4096;
 
 /// Opens an existing ordinary file of the host, unlocked. Directories, pipes and devices are NotAnImage.
 Result<std::unique_ptr<File>> open_file(const std::filesystem::path& path, OpenMode mode);
+
+/// Opens it and locks it. A file that is replaced in between is opened afresh: the lock is on the one that has the
+/// name.
+Result<std::unique_ptr<File>> open_locked(const std::filesystem::path& path, OpenMode mode, LockKind kind);
 
 /// Whether somebody holds a lock of any kind on the file, without taking one: whoever only looks must not be in
 /// another's way. False where it cannot be told.

@@ -55,18 +55,26 @@ Result<std::unique_ptr<NewFile>> NewFile::create(const std::filesystem::path& ta
         // What a symbolic link points at is replaced, not the link.
         if (const auto real = std::filesystem::canonical(target, error); !error) {
             place = real;
-            auto opened = open_file(place, OpenMode::ReadWrite);
+            auto opened = open_locked(place, OpenMode::ReadWrite, LockKind::Exclusive);
             if (!opened) {
                 return tl::unexpected<Error>(opened.error());
-            }
-            if (auto status = (*opened)->lock(LockKind::Exclusive); !status) {
-                return tl::unexpected<Error>(status.error());
             }
             replaced = std::move(*opened);
         }
     }
     std::unique_ptr<NewFile> file(new NewFile(std::move(place), overwrite));
     file->replaced_ = std::move(replaced);
+    if (auto status = file->open(); !status) {
+        return tl::unexpected<Error>(status.error());
+    }
+    return file;
+}
+
+Result<std::unique_ptr<NewFile>> NewFile::replace(const std::filesystem::path& target, std::unique_ptr<File>& held) {
+    std::error_code error;
+    const auto real = std::filesystem::canonical(target, error);
+    std::unique_ptr<NewFile> file(new NewFile(error ? target : real, true));
+    file->held_ = &held;
     if (auto status = file->open(); !status) {
         return tl::unexpected<Error>(status.error());
     }
@@ -100,14 +108,21 @@ Status NewFile::complete() {
     if (auto status = file_->sync(); !status) {
         return status;
     }
+    if (auto status = give_name(); !status) {
+        return status;
+    }
+    if (held_ != nullptr) {
+        *held_ = std::move(file_);
+    }
+    return sync_folder_of(target_);
+}
+
+Status NewFile::give_name() {
     // Another name first where something is replaced: only a rename does that in one step.
     const bool replace = overwrite_ && is_taken(target_);
     if (temporary_.empty()) {
         if (!replace) {
-            if (auto status = link_to(target_); !status) {
-                return status;
-            }
-            return sync_folder_of(target_);
+            return link_to(target_);
         }
         for (int attempt = 0; temporary_.empty(); ++attempt) {
             const auto name = temporary_name(target_, attempt);
@@ -124,7 +139,7 @@ Status NewFile::complete() {
         return errno == EEXIST ? target_exists(target_) : Status(host_error("name", quoted(target_), errno));
     }
     temporary_.clear();
-    return sync_folder_of(target_);
+    return {};
 }
 
 /// Gives the nameless file a name.

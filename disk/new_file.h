@@ -17,6 +17,9 @@ class NewFile {
     /// Begins a file that is to become `target`. AlreadyExists if there is one and `overwrite` is false; with
     /// `overwrite` it is replaced in the last moment, InUse if somebody has it open, and until then stays as it is.
     static Result<std::unique_ptr<NewFile>> create(const std::filesystem::path& target, bool overwrite);
+    /// Begins a file that is to replace `target`, whose lock the caller holds as `held`. complete() puts the new file,
+    /// locked, in the place of `held`: at no moment can anybody else have the lock.
+    static Result<std::unique_ptr<NewFile>> replace(const std::filesystem::path& target, std::unique_ptr<File>& held);
     NewFile(const NewFile&) = delete;
     NewFile& operator=(const NewFile&) = delete;
     ~NewFile();
@@ -26,20 +29,22 @@ class NewFile {
     File& file() { return *file_; }
 
     /// Stores the file and gives it its name, and stores that. AlreadyExists if somebody was faster. Called once, at
-    /// the end; after a failure the target is what it was before.
+    /// the end; after a failure the target is what it was before. file() may be gone afterwards.
     Status complete();
 
   private:
     NewFile(std::filesystem::path target, bool overwrite);
 
     Status open();
+    Status give_name();
     Status link_to(const std::filesystem::path& path) const;
 
     std::filesystem::path target_;
     bool overwrite_;
     std::filesystem::path temporary_;  ///< its name now, empty if it has none
     std::unique_ptr<PosixFile> file_;
-    std::unique_ptr<File> replaced_;  ///< the file that is to be replaced, held against others
+    std::unique_ptr<File> replaced_;         ///< the file that is to be replaced, held against others
+    std::unique_ptr<File>* held_ = nullptr;  ///< or here, by the caller
 };
 
 /// Stores the names in the folder of `file` on the host's disk: that it is there, or is gone, after a power failure

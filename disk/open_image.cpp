@@ -155,8 +155,7 @@ Result<std::unique_ptr<BlockDevice>> open_other(std::unique_ptr<File> file, std:
 
 Result<std::unique_ptr<BlockDevice>> open_image(std::unique_ptr<File> file, const OpenOptions& options,
                                                 const FindParent& find_parent) {
-    if (auto status = file->lock(options.mode == OpenMode::ReadWrite ? LockKind::Exclusive : LockKind::Shared);
-        !status) {
+    if (auto status = file->lock(lock_kind(options.mode)); !status) {
         return tl::unexpected<Error>(status.error());
     }
     const auto size = file->size();

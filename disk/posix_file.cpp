@@ -409,6 +409,28 @@ Result<std::unique_ptr<File>> open_file(const std::filesystem::path& path, OpenM
     return file;
 }
 
+Result<std::unique_ptr<File>> open_locked(const std::filesystem::path& path, OpenMode mode, LockKind kind) {
+    constexpr int kAttempts = 100;
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+        auto file = open_file(path, mode);
+        if (!file) {
+            return file;
+        }
+        if (auto status = (*file)->lock(kind); !status) {
+            return tl::unexpected<Error>(status.error());
+        }
+        struct stat locked = {};
+        struct stat named = {};
+        const bool same = ::fstat(static_cast<const PosixFile&>(**file).descriptor(), &locked) == 0 &&
+                          ::stat(path.c_str(), &named) == 0 && locked.st_dev == named.st_dev &&
+                          locked.st_ino == named.st_ino;
+        if (same) {
+            return file;
+        }
+    }
+    return fail(ErrorCode::InUse, quoted(path) + " is replaced again and again by another program; end it first");
+}
+
 Result<std::unique_ptr<File>> create_temporary_file() {
     const char* chosen = std::getenv("TMPDIR");
     const std::filesystem::path folder = chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";

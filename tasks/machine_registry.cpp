@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdlib>
 #include <system_error>
-#include <thread>
 
 #include "disk/operations/undo_disk.h"
 #include "tasks/machine_configuration.h"
@@ -112,13 +110,16 @@ Outcome MachineRegistry::create(const std::string& name, const Vmc& configuratio
 }
 
 Outcome MachineRegistry::lock(const RegisteredMachine& machine, std::unique_ptr<disk::File>& lock) {
-    auto file = disk::open_file(machine.file, disk::OpenMode::ReadWrite);
+    auto file = disk::open_locked(machine.file, disk::OpenMode::ReadWrite, disk::LockKind::Exclusive);
     if (!file) {
-        return file.error().code == disk::ErrorCode::NotFound ? refused(HResult::VM_E_VM_UNKNOWN, file.error().message)
-                                                              : outcome_of(tl::unexpected(file.error()));
-    }
-    if (const disk::Status locked = (*file)->lock(disk::LockKind::Exclusive); !locked) {
-        return locked.error().code == disk::ErrorCode::InUse ? refused(HResult::VM_E_VM_RUNNING) : outcome_of(locked);
+        switch (file.error().code) {
+            case disk::ErrorCode::NotFound:
+                return refused(HResult::VM_E_VM_UNKNOWN, file.error().message);
+            case disk::ErrorCode::InUse:
+                return refused(HResult::VM_E_VM_RUNNING);
+            default:
+                return outcome_of(tl::unexpected(file.error()));
+        }
     }
     lock = std::move(*file);
     return {};
@@ -142,29 +143,7 @@ disk::Status MachineRegistry::change(const RegisteredMachine& machine, const std
         return tl::unexpected(configuration.error());
     }
     change(*configuration);
-    lock.reset();
-    // Another command that changes the machine may have the lock for a moment.
-    constexpr std::chrono::milliseconds kLook{10};
-    constexpr int kLooks = 300;
-    disk::Status done;
-    for (int i = 0; i < kLooks; ++i) {
-        done = configuration->write(machine.file);
-        if (done || done.error().code != disk::ErrorCode::InUse) {
-            break;
-        }
-        std::this_thread::sleep_for(kLook);
-    }
-    for (int i = 0; i < kLooks; ++i) {
-        const Outcome locked = MachineRegistry::lock(machine, lock);
-        if (locked.error == HResult::S_OK) {
-            return done;
-        }
-        if (locked.error != HResult::VM_E_VM_RUNNING) {
-            return disk::fail(disk::ErrorCode::IoError, locked.detail);
-        }
-        std::this_thread::sleep_for(kLook);
-    }
-    return disk::fail(disk::ErrorCode::InUse, fmt::format("'{}' is used by another process", machine.file.string()));
+    return configuration->write(machine.file, lock);
 }
 
 Outcome MachineRegistry::rename(const std::string& name, const std::string& new_name) const {

@@ -42,8 +42,7 @@ class MachineRegistry {
     /// Replaces the configuration of a machine that is neither running nor saved.
     static Outcome store(const RegisteredMachine& machine, const Vmc& configuration);
     /// Changes the configuration of a machine whose lock the caller holds. The file is another one then, and the lock
-    /// is that one's; for a moment nobody has it, so that the machine's disks must be open or its state unimportant.
-    /// InUse: somebody has taken it meanwhile, and `lock` is empty.
+    /// is that one's.
     static disk::Status change(const RegisteredMachine& machine, const std::function<void(Vmc&)>& change,
                                std::unique_ptr<disk::File>& lock);
     /// Neither running nor saved.

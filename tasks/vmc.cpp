@@ -161,6 +161,15 @@ std::string place_key(unsigned place) {
     return fmt::format("hardware/pci_bus/ide_adapter/ide_controller[@id={}]/location[@id={}]", place / 2, place % 2);
 }
 
+disk::Status complete(const disk::Result<std::unique_ptr<disk::NewFile>>& file,
+                      const std::vector<std::uint8_t>& content) {
+    if (!file) {
+        return tl::unexpected(file.error());
+    }
+    const disk::Status status = (*file)->file().write(0, disk::ConstBuffer(content));
+    return status ? (*file)->complete() : status;
+}
+
 }  // namespace
 
 Vmc::Vmc() : tree_(std::make_unique<Tree>()) {}
@@ -244,13 +253,11 @@ std::vector<std::uint8_t> Vmc::bytes() const {
 }
 
 disk::Status Vmc::write(const std::filesystem::path& path) const {
-    const auto file = disk::NewFile::create(path, true);
-    if (!file) {
-        return tl::unexpected(file.error());
-    }
-    const std::vector<std::uint8_t> content = bytes();
-    disk::Status status = (*file)->file().write(0, disk::ConstBuffer(content));
-    return status ? (*file)->complete() : status;
+    return complete(disk::NewFile::create(path, true), bytes());
+}
+
+disk::Status Vmc::write(const std::filesystem::path& path, std::unique_ptr<disk::File>& lock) const {
+    return complete(disk::NewFile::replace(path, lock), bytes());
 }
 
 // ---- leaves --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "disk/error.h"
+#include "disk/file.h"
 #include "tasks/result.h"
 
 namespace vpc::tasks {
@@ -49,6 +49,8 @@ class Vmc {
     std::vector<std::uint8_t> bytes() const;
     /// Replaces the file when the new one is whole and on the host's disk.
     disk::Status write(const std::filesystem::path& file) const;
+    /// The same for whoever holds the file's lock, which is then the new file's.
+    disk::Status write(const std::filesystem::path& file, std::unique_ptr<disk::File>& lock) const;
 
     /// VM_E_PREF_NOT_FOUND: no such leaf. VM_E_PREF_ILLEGAL_VALUE: of another type, or not what its type says.
     HResult get(std::string_view key, std::string& value) const;

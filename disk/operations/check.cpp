@@ -93,12 +93,9 @@ Result<CheckReport> check(const std::filesystem::path& image, const std::vector<
                           const Operation& operation) {
     try {
         WorkMeter meter(operation, 1);
-        const auto file = open_file(image, OpenMode::ReadOnly);
+        const auto file = open_locked(image, OpenMode::ReadOnly, LockKind::Shared);
         if (!file) {
             return tl::unexpected<Error>(file.error());
-        }
-        if (auto status = (*file)->lock(LockKind::Shared); !status) {
-            return tl::unexpected<Error>(status.error());
         }
         auto examination = vhd::examine(**file, false, meter);
         if (!examination) {

@@ -90,12 +90,9 @@ bool replaces_something(const vhd::Examination& examination, std::uint64_t size)
 
 Status repair_file(const std::filesystem::path& image, const RepairOptions& options, WorkMeter& meter,
                    RepairReport& report) {
-    const auto file = open_file(image, OpenMode::ReadWrite);
+    const auto file = open_locked(image, OpenMode::ReadWrite, LockKind::Exclusive);
     if (!file) {
         return tl::unexpected<Error>(file.error());
-    }
-    if (auto status = (*file)->lock(LockKind::Exclusive); !status) {
-        return status;
     }
     auto examination = vhd::examine(**file, options.accept_loss, meter);
     if (!examination) {

@@ -129,12 +129,9 @@ Status check_differencing(const vhd::DynamicDisk& disk, std::uint64_t size, cons
 Status resize_path(const std::filesystem::path& image, std::uint64_t size,
                    const std::vector<std::filesystem::path>& parent_folders, const std::vector<ChainLink>& links,
                    WorkMeter& meter) {
-    const auto file = open_file(image, OpenMode::ReadWrite);
+    const auto file = open_locked(image, OpenMode::ReadWrite, LockKind::Exclusive);
     if (!file) {
         return tl::unexpected<Error>(file.error());
-    }
-    if (auto status = (*file)->lock(LockKind::Exclusive); !status) {
-        return status;
     }
     if (links.front().parent_problem) {
         return tl::unexpected<Error>(*links.front().parent_problem);

@@ -205,12 +205,9 @@ Result<ParentChange> set_parent(const std::filesystem::path& child, const std::f
         if (!found) {
             return tl::unexpected<Error>(found.error());
         }
-        const auto file = open_file(child, OpenMode::ReadWrite);
+        const auto file = open_locked(child, OpenMode::ReadWrite, LockKind::Exclusive);
         if (!file) {
             return tl::unexpected<Error>(file.error());
-        }
-        if (auto status = (*file)->lock(LockKind::Exclusive); !status) {
-            return tl::unexpected<Error>(status.error());
         }
         if (auto status = meter.tick(); !status) {
             return tl::unexpected<Error>(status.error());

@@ -118,12 +118,9 @@ Result<bool> leads_to(const std::filesystem::path& undo, const std::filesystem::
 
 /// A differencing VHD that nobody needs, held against others.
 Result<std::unique_ptr<File>> hold_for_deletion(const std::filesystem::path& undo) {
-    auto file = open_file(undo, OpenMode::ReadWrite);
+    auto file = open_locked(undo, OpenMode::ReadWrite, LockKind::Exclusive);
     if (!file) {
         return file;
-    }
-    if (auto status = (*file)->lock(LockKind::Exclusive); !status) {
-        return tl::unexpected<Error>(status.error());
     }
     const auto size = (*file)->size();
     if (!size) {

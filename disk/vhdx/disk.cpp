@@ -232,12 +232,9 @@ Result<std::unique_ptr<Disk>> open_parent(File& child, const Layout& layout, con
     Error problem = {ErrorCode::NotFound, "the parent " + quoted(fs::path(last_part(locator->paths.front()))) + " of " +
                                               child.name() + " is missing; put it into the same folder"};
     for (const fs::path& path : parent_candidates(folder_of(*host_file), locator->paths, options.parent_folders)) {
-        auto file = open_file(path, OpenMode::ReadOnly);
+        auto file = open_locked(path, OpenMode::ReadOnly, LockKind::Shared);
         if (!file) {
             return tl::unexpected<Error>(file.error());
-        }
-        if (auto status = (*file)->lock(LockKind::Shared); !status) {
-            return tl::unexpected<Error>(status.error());
         }
         std::array<std::uint8_t, kSignature.size()> start = {};
         const auto read = (*file)->read(0, Buffer(start));

@@ -3,6 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <thread>
+
 #include "disk/new_file.h"
 #include "tests/disk/temporary_folder.h"
 
@@ -79,6 +82,51 @@ TEST(NewFile, DoesNotReplaceWhatIsInUseOrNoFile) {
     std::filesystem::create_directory(folder / "d");
     EXPECT_EQ(NewFile::create(folder / "d", true).error().code, ErrorCode::NotAnImage);
     EXPECT_EQ(NewFile::create(folder / "missing" / "a", false).error().code, ErrorCode::NotFound);
+}
+
+TEST(NewFile, TakesTheLockOfWhatItReplaces) {
+    const TemporaryFolder folder;
+    const auto target = folder.write("a", Bytes(3, 1));
+    auto lock = open_locked(target, OpenMode::ReadWrite, LockKind::Exclusive);
+    ASSERT_TRUE(lock.has_value());
+    {
+        const auto given_up = NewFile::replace(target, *lock);
+        ASSERT_TRUE(given_up.has_value());
+    }
+    EXPECT_TRUE(is_locked(target)) << "still the old one's";
+    const auto file = NewFile::replace(target, *lock);
+    ASSERT_TRUE(file.has_value());
+    ASSERT_TRUE((*file)->file().write(0, Bytes(5, 2)));
+    ASSERT_TRUE((*file)->complete());
+    EXPECT_EQ(TemporaryFolder::read(target), Bytes(5, 2));
+    EXPECT_TRUE(is_locked(target));
+    lock->reset();
+    EXPECT_FALSE(is_locked(target));
+}
+
+/// While one thread replaces a file again and again, keeping its lock, nobody else ever gets one on the file.
+TEST(NewFile, ItsLockIsNeverAnybodyElses) {
+    const TemporaryFolder folder;
+    const auto target = folder.write("a", Bytes(3, 1));
+    auto lock = open_locked(target, OpenMode::ReadWrite, LockKind::Exclusive);
+    ASSERT_TRUE(lock.has_value());
+    std::atomic<bool> done = false;
+    unsigned refused = 0;
+    std::thread other([&] {
+        while (!done) {
+            const auto got = open_locked(target, OpenMode::ReadWrite, LockKind::Exclusive);
+            EXPECT_FALSE(got.has_value()) << "after " << refused;
+            refused += got || got.error().code != ErrorCode::InUse ? 0 : 1;
+        }
+    });
+    for (int i = 0; i < 300; ++i) {
+        const auto file = NewFile::replace(target, *lock);
+        ASSERT_TRUE(file.has_value());
+        ASSERT_TRUE((*file)->complete());
+    }
+    done = true;
+    other.join();
+    EXPECT_GT(refused, 0u);
 }
 
 class HostFile : public ::testing::Test {
