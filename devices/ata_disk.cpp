@@ -66,10 +66,7 @@ void AtaDisk::power_on_settings() {
     transfer_mode_ = kDefaultTransferMode;
     write_cache_ = true;
     look_ahead_ = true;
-    smart_ = true;
     standby_code_ = 0;
-    failed_reads_ = 0;
-    failed_writes_ = 0;
 }
 
 void AtaDisk::hardware_reset() {

@@ -156,11 +156,11 @@ class AtaDisk : public AtaDevice {
     std::uint8_t transfer_mode_ = 0;  // as SET FEATURES 03h names it; only DMA modes are kept
     bool write_cache_ = true;
     bool look_ahead_ = true;
-    bool smart_ = true;              // SMART is enabled
     std::uint8_t standby_code_ = 0;  // the standby timer, as IDLE and STANDBY name it
     Power power_ = Power::Active;
 
-    // Since power-on.
+    // What a disk keeps without power, and so over every reset (ATA/ATAPI-6 8.55).
+    bool smart_ = true;               // SMART is enabled
     std::uint32_t failed_reads_ = 0;  // sectors
     std::uint32_t failed_writes_ = 0;
     bool unflushed_ = false;  // written since the last flush that was submitted

@@ -58,6 +58,9 @@ TEST_F(AtaDiskSmartTest, IsAnnouncedAndCanBeSwitchedOff) {
         EXPECT_EQ(smart(subcommand), 0x51u) << subcommand;
         EXPECT_EQ(bench.in(0x1F1), 0x04u) << subcommand;
     }
+    bench.ide.reset();
+    bench.enable();
+    EXPECT_EQ(smart(0xDA), 0x51u) << "not even a reset switches it on again";
     EXPECT_EQ(smart(0xD8), 0x50u);
     EXPECT_EQ(smart(0xDA), 0x50u);
 }
