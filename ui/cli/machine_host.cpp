@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstring>
@@ -19,9 +18,10 @@
 #include "ui/cli/firmware.h"
 #include "ui/cli/key_script.h"
 #include "ui/cli/machine_file.h"
-#include "ui/cli/machine_window.h"
 #include "ui/cli/png_writer.h"
 #include "ui/cli/serial_cable.h"
+#include "ui/cli/state_text.h"
+#include "ui/cli/virtual_machine_window.h"
 
 namespace vpc::cli {
 namespace {
@@ -35,35 +35,6 @@ constexpr std::chrono::milliseconds kTick{20};
 // A command that has seen its task end hangs up; nobody keeps a machine's process for longer.
 constexpr std::chrono::seconds kLongestFarewell{5};
 constexpr std::chrono::seconds kLongestLook{10};  // a machine's thread that does not come around
-
-/// "running" of "vmVMState_Running".
-std::string state_text(VMVMState state) {
-    switch (state) {
-        case VMVMState::Invalid:
-            break;
-        case VMVMState::TurnedOff:
-            return "turned_off";
-        case VMVMState::Saved:
-            return "saved";
-        case VMVMState::TurningOn:
-            return "turning_on";
-        case VMVMState::Restoring:
-            return "restoring";
-        case VMVMState::Running:
-            return "running";
-        case VMVMState::Paused:
-            return "paused";
-        case VMVMState::Saving:
-            return "saving";
-        case VMVMState::TurningOff:
-            return "turning_off";
-        case VMVMState::MergingDrives:
-            return "merging_drives";
-        case VMVMState::DeleteMachine:
-            return "delete_machine";
-    }
-    return "invalid";
-}
 
 json task_json(const tasks::IVMTask& task) {
     json object = {{"id", task.ID()},
@@ -116,20 +87,14 @@ class Host {
     Answer with_task(const json& parameters, bool cancel);
     std::string connect_serial(const RunOptions& options, tasks::MachineSettings& settings);
     bool at_rest() const;
-    void open_window(const WindowOptions& options);
-    /// Shows the machine and does what the user asks of the window, for up to `longest_wait`.
-    void show(std::chrono::milliseconds longest_wait);
-    void begin_for_window(TaskMethod method, const std::string& advice = "");
 
     const tasks::RegisteredMachine machine_;
     std::unique_ptr<disk::File> lock_;
     std::array<std::unique_ptr<SerialCable>, 2> serial_;
     std::vector<std::string> notes_;
-    std::unique_ptr<MachineWindow> window_;  // outlives the machine that it looks at
     tasks::VirtualPC pc_;
     std::shared_ptr<tasks::VirtualMachine> vm_;
-    std::shared_ptr<tasks::IVMTask> startup_;
-    std::shared_ptr<tasks::IVMTask> window_task_;   // that the user began in the window
+    std::unique_ptr<VirtualMachineWindow> window_;
     std::unique_ptr<tasks::ControlServer> server_;  // last: it asks all of the others
 };
 
@@ -212,92 +177,44 @@ std::string Host::prepare(const RunOptions& options) {
         return server.error();
     }
     server_ = std::move(*server);
-    open_window(options.window);
+    if (!options.window.headless) {
+        auto window = VirtualMachineWindow::open(machine_.name, options.window);
+        if (window) {
+            window_ = std::move(*window);
+        } else {
+            notes_.push_back("no window, running headless: " + window.error());
+        }
+    }
     return {};
 }
 
-// ---- window --------------------------------------------------------------------------------------------------------
-
-void Host::open_window(const WindowOptions& options) {
-    if (options.headless) {
-        return;
-    }
-    MachineWindow::Controls controls{
-        .pause_or_resume = [this] { vm_->State() == VMVMState::Paused ? vm_->Resume() : vm_->Pause(); },
-        .reset = [this] { begin_for_window(&tasks::VirtualMachine::Reset); },
-        .close =
-            [this] {
-                if (startup_->IsComplete()) {
-                    begin_for_window(&tasks::VirtualMachine::Save,
-                                     fmt::format("\n\n'vpc turnoff {}' turns it off.", machine_.name));
-                } else {
-                    startup_->Cancel();
-                }
-            },
-    };
-    auto window = parse_host_key(options.host_key).and_then([&](devices::Key host_key) {
-        return MachineWindow::open(machine_.name, host_key, std::move(controls));
-    });
-    if (window) {
-        window_ = std::move(*window);
-    } else {
-        notes_.push_back("no window, running headless: " + window.error());
-    }
-}
-
-void Host::begin_for_window(TaskMethod method, const std::string& advice) {
-    if (window_task_) {
-        return;
-    }
-    if (const HResult error = (vm_.get()->*method)(window_task_); error != HResult::S_OK) {
-        window_->tell(std::string(tasks::hresult_text(error, tasks::Language::English)) + advice);
-    }
-}
-
-void Host::show(std::chrono::milliseconds longest_wait) {
-    const VMVMState state = vm_->State();
-    std::string text = state_text(state);
-    std::replace(text.begin(), text.end(), '_', ' ');
-    if (window_task_) {
-        text += fmt::format(" {} %", window_task_->PercentCompleted());
-    }
-    window_->process(longest_wait, state != VMVMState::Running, text);
-    if (window_task_ && window_task_->IsComplete()) {
-        const auto task = std::move(window_task_);
-        if (task->Error() != HResult::S_OK) {
-            window_->tell(task->Description() + ": " + task->ErrorDescription());
-        }
-    }
-}
-
-// ---- from start to end ---------------------------------------------------------------------------------------------
-
 std::string Host::start(tasks::VMStartupOption option, const StartWatcher& watcher) {
-    if (const HResult error = vm_->Startup2(option, startup_); error != HResult::S_OK) {
+    std::shared_ptr<tasks::IVMTask> task;
+    if (const HResult error = vm_->Startup2(option, task); error != HResult::S_OK) {
         return std::string(tasks::hresult_text(error, tasks::Language::English));
     }
-    while (!startup_->IsComplete()) {
+    if (window_) {
+        window_->attach(vm_, task);
+    }
+    while (!task->IsComplete()) {
         if (window_) {
-            show(std::chrono::milliseconds(0));
+            window_->process(std::chrono::milliseconds(0));
         }
-        startup_->WaitForCompletion(static_cast<std::int32_t>(kTick.count()));
-        watcher.progress(startup_->PercentCompleted());
+        task->WaitForCompletion(static_cast<std::int32_t>(kTick.count()));
+        watcher.progress(task->PercentCompleted());
         if (watcher.cancelled()) {
-            startup_->Cancel();
+            task->Cancel();
         }
     }
-    if (startup_->Error() == HResult::S_OK) {
+    if (task->Error() == HResult::S_OK) {
         const auto post = [this](std::function<void(devices::Board&)> work) { return vm_->post(std::move(work)); };
         for (const auto& cable : serial_) {
             if (cable) {
                 cable->plug_in(post);
             }
         }
-        if (window_) {
-            window_->attach(post);
-        }
     }
-    return startup_->ErrorDescription();
+    return task->ErrorDescription();
 }
 
 bool Host::at_rest() const {
@@ -308,7 +225,7 @@ bool Host::at_rest() const {
 void Host::wait_for_the_end() {
     while (!at_rest()) {
         if (window_) {
-            show(kTick);
+            window_->process(kTick);
         } else {
             std::this_thread::sleep_for(kTick);
         }
