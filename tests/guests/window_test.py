@@ -96,6 +96,7 @@ class ShownMachine:
     def find_window(self, name):
         self.window = eventually("a window", lambda: self.display.run("xdotool", "search", "--onlyvisible", "--name", name, check=False)).split()[-1]
         self.display.run("xdotool", "windowactivate", "--sync", self.window)
+
     def serial(self):
         return self.serial_file.read_bytes().decode(errors="replace") if self.serial_file.exists() else ""
 
