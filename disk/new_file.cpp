@@ -7,10 +7,15 @@
 #include <cerrno>
 #include <cstdlib>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 namespace vpc::disk {
 namespace {
+
+/// Bytes of a file whose room the host frees in no time.
+constexpr std::uint64_t kQuicklyFreed = std::uint64_t{64} << 20;
 
 /// Temporary names tried before giving up.
 constexpr int kAttempts = 100;
@@ -30,6 +35,20 @@ std::filesystem::path temporary_name(const std::filesystem::path& target, int at
            ("." + target.filename().string() + "." + std::to_string(::getpid()) + "-" + std::to_string(attempt));
 }
 
+/// Closes a file without a name, with which the host frees its room, on a thread that nobody waits for. Should the
+/// process end before, the host does the same.
+void close_behind(std::unique_ptr<PosixFile> file) {
+    const auto size = file->size();
+    if (!size || *size <= kQuicklyFreed) {
+        return;
+    }
+    try {
+        std::thread([closing = std::move(file)]() mutable { closing.reset(); }).detach();
+    } catch (const std::system_error&) {
+        // No thread to be had: closed with the function that was to run there.
+    }
+}
+
 tl::unexpected<Error> target_exists(const std::filesystem::path& target) {
     return fail(ErrorCode::AlreadyExists, quoted(target) + " exists already; choose another name, or have it replaced");
 }
@@ -41,6 +60,9 @@ NewFile::NewFile(std::filesystem::path target, bool overwrite) : target_(std::mo
 NewFile::~NewFile() {
     if (!temporary_.empty()) {
         ::unlink(temporary_.c_str());
+    }
+    if (file_ && !complete_) {
+        close_behind(std::move(file_));
     }
 }
 
@@ -111,6 +133,7 @@ Status NewFile::complete() {
     if (auto status = give_name(); !status) {
         return status;
     }
+    complete_ = true;
     if (held_ != nullptr) {
         *held_ = std::move(file_);
     }

@@ -9,7 +9,8 @@ namespace vpc::disk {
 /// A file in the making: it gets its name when it is complete and on the host's disk, not before, so nobody ever finds
 /// half of it. Until then it has no name at all where the file system can do that, and disappears with the object or
 /// the process; elsewhere it has another name beside the target, ".target.PROCESS-NUMBER", which the destructor
-/// removes.
+/// removes. The room of a large file that was given up may be free only some moments later: a host takes a tenth of a
+/// second for each GiB and more, and whoever stopped an operation does not wait for that.
 ///
 /// Threads: those of File.
 class NewFile {
@@ -43,6 +44,7 @@ class NewFile {
     bool overwrite_;
     std::filesystem::path temporary_;  ///< its name now, empty if it has none
     std::unique_ptr<PosixFile> file_;
+    bool complete_ = false;
     std::unique_ptr<File> replaced_;         ///< the file that is to be replaced, held against others
     std::unique_ptr<File>* held_ = nullptr;  ///< or here, by the caller
 };

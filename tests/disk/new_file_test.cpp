@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "disk/new_file.h"
@@ -42,6 +43,23 @@ TEST(NewFile, LeavesNothingWhenItWasNotCompleted) {
         ASSERT_TRUE((*file)->file().write(0, Bytes(10, 7)));
     }
     EXPECT_EQ(entries(folder), 0u);
+}
+
+TEST(NewFile, GivesTheRoomOfALargeOneBackSoon) {
+    const TemporaryFolder folder;
+    int descriptor = -1;
+    {
+        const auto file = NewFile::create(folder / "new", false);
+        ASSERT_TRUE(file.has_value());
+        ASSERT_TRUE((*file)->file().write(std::uint64_t{100} << 20, Bytes(10, 7)));
+        descriptor = dynamic_cast<PosixFile&>((*file)->file()).descriptor();
+    }
+    EXPECT_EQ(entries(folder), 0u) << "at once";
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (::fcntl(descriptor, F_GETFD) >= 0 && std::chrono::steady_clock::now() < end) {
+        std::this_thread::yield();
+    }
+    EXPECT_LT(::fcntl(descriptor, F_GETFD), 0) << "closed, which frees it";
 }
 
 TEST(NewFile, NeverReplacesUnlessAsked) {
