@@ -7,8 +7,9 @@
 namespace vpc::tasks {
 
 HResult VirtualMachine::Save(std::shared_ptr<IVMTask>& task) {
-    if (settings_.undoable && UndoAction() == VMUndoAction::Discard && State() != VMVMState::TurnedOff &&
-        State() != VMVMState::Saved) {
+    const bool will_be_discarded =
+        settings_.discard_changes || (settings_.undoable && UndoAction() == VMUndoAction::Discard);
+    if (will_be_discarded && State() != VMVMState::TurnedOff && State() != VMVMState::Saved) {
         return HResult::E_FAIL;
     }
     VMVMState before{};

@@ -4,8 +4,8 @@
 
 namespace vpc::tasks {
 
-MachineThread::MachineThread(std::unique_ptr<devices::Board> board, std::function<void(const std::string&)> ended)
-    : ended_callback_(std::move(ended)), board_(std::move(board)), thread_([this] { loop(); }) {}
+MachineThread::MachineThread(std::unique_ptr<devices::Board> board, Listener listener)
+    : listener_(std::move(listener)), board_(std::move(board)), thread_([this] { loop(); }) {}
 
 MachineThread::~MachineThread() {
     park();
@@ -35,6 +35,12 @@ bool MachineThread::park() {
     return !ended_;
 }
 
+void MachineThread::stand_still() {
+    const std::scoped_lock guard(mutex_);
+    run_ = false;
+    board_->quit();
+}
+
 bool MachineThread::post(std::function<void(devices::Board&)> work) {
     const std::scoped_lock guard(mutex_);
     if (ended_) {
@@ -44,11 +50,19 @@ bool MachineThread::post(std::function<void(devices::Board&)> work) {
     return true;
 }
 
+void MachineThread::look_a_last_time(devices::Board& board) const {
+    if (listener_.last_look) {
+        listener_.last_look(board);
+    }
+}
+
 void MachineThread::loop() {
     std::unique_lock guard(mutex_);
     for (;;) {
         changed_.wait(guard, [this] { return run_ || quit_; });
         if (quit_) {
+            guard.unlock();
+            look_a_last_time(*board_);
             return;
         }
         parked_ = false;
@@ -65,9 +79,10 @@ void MachineThread::loop() {
     std::unique_ptr<devices::Board> board = std::move(board_);
     ended_ = true;
     guard.unlock();
+    look_a_last_time(*board);
     board.reset();  // closes the disks before anybody hears that the machine has ended
     changed_.notify_all();
-    ended_callback_(failure);
+    listener_.ended(failure);
 }
 
 }  // namespace vpc::tasks

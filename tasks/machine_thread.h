@@ -13,9 +13,15 @@ namespace vpc::tasks {
 /// The thread that a board runs on, and the switch that makes it stand still. Made parked.
 class MachineThread {
   public:
-    /// `ended` is called on this thread when the guest switched itself off or the CPU failed (then with one line that
-    /// says why, otherwise with an empty string); the board is gone by then. It must not destroy this object.
-    MachineThread(std::unique_ptr<devices::Board> board, std::function<void(const std::string& failure)> ended);
+    /// What it tells, on its own thread.
+    struct Listener {
+        /// The guest switched itself off or the CPU failed (then with one line that says why, otherwise with an empty
+        /// string); the board is gone by then. It must not destroy this object.
+        std::function<void(const std::string& failure)> ended;
+        /// The board has run for the last time, however it ended, and goes next. May be empty.
+        std::function<void(devices::Board&)> last_look;
+    };
+    MachineThread(std::unique_ptr<devices::Board> board, Listener listener);
     /// Stops the machine wherever it is, and closes its disks.
     ~MachineThread();
     MachineThread(const MachineThread&) = delete;
@@ -25,6 +31,8 @@ class MachineThread {
     void resume();
     /// Makes the guest stand still; the board may be touched by the caller until resume(). False: it has ended.
     bool park();
+    /// For the machine's thread itself: the guest stands still before its next instruction, until resume().
+    void stand_still();
     /// The parked board.
     devices::Board& board() { return *board_; }
     /// Runs `work` on the machine's thread; false when the machine has ended. Work posted while parked waits.
@@ -32,8 +40,9 @@ class MachineThread {
 
   private:
     void loop();
+    void look_a_last_time(devices::Board& board) const;
 
-    std::function<void(const std::string&)> ended_callback_;
+    const Listener listener_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::unique_ptr<devices::Board> board_;

@@ -145,7 +145,7 @@ Outcome VirtualMachine::discard_undo_disks() {
 }
 
 Outcome VirtualMachine::end_session(const disk::Operation& operation) {
-    if (!settings_.undoable || !any_of(undo_disks())) {
+    if (!settings_.undoable || settings_.discard_changes || !any_of(undo_disks())) {
         return {};
     }
     switch (UndoAction()) {

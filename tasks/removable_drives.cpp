@@ -17,7 +17,8 @@ Outcome refused(HResult error, std::string detail = {}) {
 }  // namespace
 
 Outcome VirtualMachine::insert_medium(RemovableDrive drive, const std::filesystem::path& file) {
-    OpenedMedium medium = drive == RemovableDrive::CdRom ? open_disc(file) : open_floppy(file);
+    OpenedMedium medium =
+        drive == RemovableDrive::CdRom ? open_disc(file) : open_floppy(file, settings_.discard_changes);
     return medium ? change_medium(drive, std::move(*medium), file.string()) : medium.error();
 }
 

@@ -4,6 +4,7 @@
 
 #include "core/state_stream.h"
 #include "devices/atapi_cdrom.h"
+#include "disk/undo_overlay.h"
 #include "tasks/worker.h"
 
 namespace vpc::tasks {
@@ -52,8 +53,11 @@ OpenedMedium open_disc(const std::filesystem::path& file) {
     return std::move(*image);
 }
 
-OpenedMedium open_floppy(const std::filesystem::path& file) {
-    auto image = disk::open_image(file, disk::OpenMode::ReadWrite);
+OpenedMedium open_floppy(const std::filesystem::path& file, bool discard_changes) {
+    auto image = disk::open_image(file, discard_changes ? disk::OpenMode::ReadOnly : disk::OpenMode::ReadWrite);
+    if (image && discard_changes) {
+        image = disk::discard_changes(std::move(*image));
+    }
     if (!image &&
         (image.error().code == disk::ErrorCode::AccessDenied || image.error().code == disk::ErrorCode::ReadOnly)) {
         image = disk::open_image(file, disk::OpenMode::ReadOnly);

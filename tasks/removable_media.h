@@ -38,7 +38,8 @@ struct RemovableMedia {
 using OpenedMedium = tl::expected<std::unique_ptr<disk::BlockDevice>, Outcome>;
 /// A CD image, only read. VM_E_IMAGE_CAPTURE_FAIL: its size is no disc's; and those of opening images.
 OpenedMedium open_disc(const std::filesystem::path& file);
-/// A floppy disk's image, write-protected when the file is. VM_E_IMAGE_CAPTURE_FAIL: its size is no floppy disk's.
-OpenedMedium open_floppy(const std::filesystem::path& file);
+/// A floppy disk's image, write-protected when the file is; with `discard_changes` it is only read, and what is written
+/// is gone with the medium. VM_E_IMAGE_CAPTURE_FAIL: its size is no floppy disk's.
+OpenedMedium open_floppy(const std::filesystem::path& file, bool discard_changes);
 
 }  // namespace vpc::tasks

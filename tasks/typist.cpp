@@ -1,6 +1,7 @@
 #include "tasks/typist.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "devices/ps2_keyboard.h"
 
@@ -39,10 +40,13 @@ void Typist::move_keys() {
         event_.schedule(now + kLookForRoom);
         return;
     }
-    const KeyMove move = moves_.front();
+    const KeyMove move = std::move(moves_.front());
     moves_.pop_front();
     if (move.key != devices::Key::None) {
         keyboard_.key(move.key, move.pressed);
+    }
+    if (move.reached) {
+        move.reached();
     }
     next_at_ = now + move.wait;
     if (!moves_.empty()) {

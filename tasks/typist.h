@@ -1,5 +1,6 @@
 #pragma once
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -13,11 +14,12 @@ class Ps2Keyboard;
 
 namespace vpc::tasks {
 
-/// A key goes down or up (none with Key::None), and then some time passes.
+/// A key goes down or up (none with Key::None), somebody hears that it has come to that, and then some time passes.
 struct KeyMove {
     devices::Key key = devices::Key::None;
     bool pressed = false;
     Nanoseconds wait = 0;
+    std::function<void()> reached = {};  ///< on the machine's thread; must not block. Empty: nobody
 };
 
 /// Moves a machine's keys, one after the other. The time between them is the guest's, by an event of the board's clock:

@@ -9,6 +9,7 @@
 
 #include "disk/block_device.h"
 #include "disk/operations/undo_disk.h"
+#include "disk/undo_overlay.h"
 #include "tasks/start_task.h"
 
 namespace vpc::tasks {
@@ -149,7 +150,8 @@ Outcome VirtualMachine::go_off(const disk::Operation& operation) {
     } catch (const std::exception& problem) {
         outcome = {HResult::E_OUTOFMEMORY, VMTaskResult::OutOfMemoryError, problem.what()};
     }
-    release(VMVMState::TurnedOff);
+    const bool still_saved = settings_.discard_changes && file_exists(settings_.saved_state);
+    release(still_saved ? VMVMState::Saved : VMVMState::TurnedOff);
     return outcome;
 }
 
@@ -176,6 +178,18 @@ VMVMState VirtualMachine::State() const {
 std::string VirtualMachine::failure() const {
     const std::scoped_lock guard(mutex_);
     return failure_;
+}
+
+bool VirtualMachine::ended_by_itself() const {
+    const std::scoped_lock guard(mutex_);
+    return ended_by_itself_;
+}
+
+void VirtualMachine::stand_still() {
+    const std::scoped_lock guard(mutex_);
+    if (machine_) {
+        machine_->stand_still();
+    }
 }
 
 bool VirtualMachine::post(std::function<void(devices::Board&)> work) {
@@ -263,7 +277,7 @@ Outcome VirtualMachine::open_media(RemovableMedia& media, bool restore,
         if (media.floppies[drive].empty()) {
             continue;
         }
-        auto image = open_floppy(media.floppies[drive]);
+        auto image = open_floppy(media.floppies[drive], settings_.discard_changes);
         if (!image) {
             return image.error();
         }
@@ -278,24 +292,23 @@ Outcome VirtualMachine::open_media(RemovableMedia& media, bool restore,
 
 Outcome VirtualMachine::open_hard_disks(devices::BoardConfiguration& configuration, DiskGenerations& generations,
                                         VMStartupOption option) {
-    UndoDisks undo = undo_disks();
+    UndoDisks undo = settings_.undoable ? undo_disks() : UndoDisks{};
     for (std::size_t i = 0; i < settings_.disks.size(); ++i) {
         if (settings_.disks[i].empty()) {
             continue;
         }
-        if (settings_.undoable) {
+        if (settings_.undoable && !(settings_.discard_changes && undo[i].empty())) {
             if (Outcome prepared = prepare_undo_disk(i, undo[i], option); prepared.result != VMTaskResult::Success) {
                 return prepared;
             }
         }
         // Locked first and looked at then: nobody writes in between.
-        auto image = settings_.undoable ? disk::open_undo_disk(undo[i], settings_.disks[i])
-                                        : disk::open_image(settings_.disks[i], disk::OpenMode::ReadWrite);
+        auto image = open_hard_disk(i, undo[i]);
         if (!image) {
             return outcome_of(tl::unexpected(image.error()));
         }
         disk_ids_[i] = (*image)->unique_id();
-        auto generation = disk_generation(settings_.undoable ? undo[i] : settings_.disks[i], disk_ids_[i]);
+        auto generation = disk_generation(undo[i].empty() ? settings_.disks[i] : undo[i], disk_ids_[i]);
         if (!generation) {
             return outcome_of(tl::unexpected(generation.error()));
         }
@@ -303,6 +316,14 @@ Outcome VirtualMachine::open_hard_disks(devices::BoardConfiguration& configurati
         configuration.disks[i] = std::move(*image);
     }
     return settings_.undoable && undo != undo_disks() ? outcome_of(remember_undo_disks(std::move(undo))) : Outcome{};
+}
+
+disk::Result<std::unique_ptr<disk::BlockDevice>> VirtualMachine::open_hard_disk(
+    std::size_t place, const std::filesystem::path& undo) const {
+    const std::filesystem::path& file = settings_.disks[place];
+    const auto mode = settings_.discard_changes ? disk::OpenMode::ReadOnly : disk::OpenMode::ReadWrite;
+    auto image = undo.empty() ? disk::open_image(file, mode) : disk::open_undo_disk(undo, file, {}, false, mode);
+    return image && settings_.discard_changes ? disk::discard_changes(std::move(*image)) : std::move(image);
 }
 
 std::filesystem::path VirtualMachine::written_file(std::size_t place) const {
@@ -339,6 +360,9 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore, VMStartupOp
     configuration.vga_bios = settings_.vga_bios;
     configuration.boot_order = settings_.boot_order;
     configuration.serial = settings_.serial;
+    configuration.printer = settings_.printer;
+    configuration.firmware_log = settings_.firmware_log;
+    configuration.debug_log = settings_.debug_log;
     configuration.unix_time = settings_.unix_time;
     std::shared_ptr<GuestSession> guest = connect_guest(configuration);
     DiskGenerations generations;
@@ -382,12 +406,14 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore, VMStartupOp
     if (!control.commit()) {
         return cancelled();
     }
-    auto machine =
-        std::make_unique<MachineThread>(std::move(*board), [this](const std::string& failure) { ended(failure); });
+    auto machine = std::make_unique<MachineThread>(
+        std::move(*board), MachineThread::Listener{.ended = [this](const std::string& failure) { ended(failure); },
+                                                   .last_look = settings_.last_look});
     std::unique_ptr<MachineThread> old;  // that of a guest that switched itself off; joined without the mutex
     {
         const std::scoped_lock guard(mutex_);
         failure_.clear();
+        ended_by_itself_ = false;
         ended_while_taken_ = false;
         media_ = std::move(media);
         guest_.swap(guest);
@@ -395,7 +421,7 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore, VMStartupOp
         old = std::move(machine_);
         machine_ = std::move(machine);
     }
-    if (saved) {
+    if (saved && !settings_.discard_changes) {
         // The state is spent. Were it still there after a crash, it would be refused as soon as the guest has written.
         std::error_code ignored;
         std::filesystem::remove(settings_.saved_state, ignored);
@@ -426,6 +452,7 @@ void VirtualMachine::ended(const std::string& failure) {
     {
         const std::scoped_lock guard(mutex_);
         failure_ = failure;
+        ended_by_itself_ = true;
         taken = std::exchange(taken_, true);
         ended_while_taken_ = taken;  // whoever has the machine finds out
     }

@@ -43,6 +43,10 @@ enum class VMStartupOption : std::int32_t {
 /// The machine's undo disks, as MachineSettings::disks; empty: none.
 using UndoDisks = std::array<std::filesystem::path, 4>;
 
+/// TurnedOff or Saved.
+constexpr bool is_at_rest(VMVMState state) {
+    return state == VMVMState::TurnedOff || state == VMVMState::Saved;
+}
 /// "vmVMState_Running".
 std::string_view vm_state_name(VMVMState state);
 
@@ -60,6 +64,9 @@ struct MachineSettings {
     std::array<std::filesystem::path, 2> floppies;  ///< in A and B; their sizes decide what drives there are
     std::string boot_order = "acd";
     std::filesystem::path saved_state;  ///< the `.vsv`
+    /// What a session writes to disks and floppies goes to temporary files and is gone with it: no file of the machine
+    /// ever changes, undo disks and saved state among them. It cannot be saved.
+    bool discard_changes = false;
     /// All disks have undo disks (see disk/operations/undo_disk.h): the disks are only read then.
     bool undoable = false;
     UndoDisks undo_disks;               ///< begun in earlier sessions
@@ -70,7 +77,14 @@ struct MachineSettings {
     std::function<disk::Status(const UndoDisks&)> undo_disks_changed;
     /// As in BoardConfiguration: called on the machine's thread. COM2 without one is the guest agent's; see GuestOS.
     std::array<std::function<void(std::uint8_t)>, 2> serial;
+    /// As in BoardConfiguration.
+    devices::ParallelPort::Printer printer;
+    std::function<void(std::uint8_t)> firmware_log;
+    std::function<void(std::uint8_t)> debug_log;
     std::function<std::int64_t()> unix_time;
+    /// Called on the machine's thread when the guest has stopped for good, however it ended, before its disks are
+    /// closed: for what the screen and the counters show last.
+    std::function<void(devices::Board&)> last_look;
     bool host_time_sync = true;  ///< the agent sets the guest's clock when it is off
     std::chrono::milliseconds heart_beat = GuestSession::kHeartBeat;
     Language language = Language::English;
@@ -103,7 +117,8 @@ struct MachineSettings {
 /// | Save    | VM_E_VM_NOT_RUNNING  | those of writing a file: the machine runs on. After the point of no      |
 /// |         |                      | return: TurnedOff, the old file (if any) untouched                       |
 /// |         | E_FAIL: UndoAction is|                                                                          |
-/// |         | Discard              |                                                                          |
+/// |         | Discard, or          |                                                                          |
+/// |         | discard_changes      |                                                                          |
 /// | TurnOff | VM_E_VM_NOT_RUNNING  | those of committing or discarding undo disks: the machine is off, and    |
 /// |         |                      | undo disks that were not dealt with are kept                             |
 /// | Reset   | VM_E_VM_NOT_RUNNING  | VM_E_VM_NOT_RUNNING: the guest switched itself off meanwhile             |
@@ -160,6 +175,9 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     /// The same, and also while the machine is paused: then at once on the caller's thread. False: neither running nor
     /// paused, or another actor has the paused machine.
     bool look_at(std::function<void(devices::Board&)> work);
+    /// For the machine's thread, in a callback of the settings or posted work: the guest stands still at once, where it
+    /// is. The state is still Running; TurnOff has to follow.
+    void stand_still();
     /// Types at the running or paused machine's keyboard, behind what was typed before. VM_E_VM_NOT_RUNNING.
     HResult type(const std::vector<KeyMove>& moves);
     UndoDisks undo_disks() const;
@@ -179,6 +197,8 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     HResult start_guest_task(TaskKind kind, std::shared_ptr<IVMTask>& task, TaskWork work);
     /// Why the machine last ended by itself, if the CPU failed; one line for people.
     std::string failure() const;
+    /// The last session was ended by the guest, which switched itself off, or by a failure.
+    bool ended_by_itself() const;
 
   private:
     VirtualMachine(MachineSettings settings, Worker& worker, TaskCollection& tasks);
@@ -200,6 +220,8 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     Outcome bring_up(TaskControl& control, bool restore, VMStartupOption option);
     Outcome open_hard_disks(devices::BoardConfiguration& configuration, DiskGenerations& generations,
                             VMStartupOption option);
+    disk::Result<std::unique_ptr<disk::BlockDevice>> open_hard_disk(std::size_t place,
+                                                                    const std::filesystem::path& undo) const;
     /// Begins one if there is none, and looks whether it and its disk go together.
     Outcome prepare_undo_disk(std::size_t place, std::filesystem::path& undo, VMStartupOption option) const;
     /// The file of a disk that a session changes.
@@ -234,6 +256,7 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     bool taken_ = false;  // by an actor, who alone changes state and machine
     bool ended_while_taken_ = false;
     std::string failure_;
+    bool ended_by_itself_ = false;
     std::unique_ptr<MachineThread> machine_;
     std::shared_ptr<GuestSession> guest_;  // of the running machine
     std::shared_ptr<Typist> typist_;       // likewise

@@ -205,8 +205,8 @@ Result<UndoDiskState> read_undo_disk(const std::filesystem::path& undo, const st
 Result<std::unique_ptr<BlockDevice>> open_undo_disk(const std::filesystem::path& undo,
                                                     const std::filesystem::path& disk,
                                                     const std::vector<std::filesystem::path>& parent_folders,
-                                                    bool allow_saved_state) {
-    auto pair = open_pair(undo, disk, OpenMode::ReadWrite, parent_folders, allow_saved_state);
+                                                    bool allow_saved_state, OpenMode mode) {
+    auto pair = open_pair(undo, disk, mode, parent_folders, allow_saved_state);
     if (!pair) {
         return tl::unexpected<Error>(pair.error());
     }

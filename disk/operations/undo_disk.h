@@ -63,12 +63,13 @@ Result<UndoDiskState> read_undo_disk(const std::filesystem::path& undo, const st
                                      const std::vector<std::filesystem::path>& parent_folders = {});
 
 /// The disk with its changes, for a session: written to, it changes the undo disk only. `undo` is locked Exclusive,
-/// `disk` Shared until the device is destroyed. `allow_saved_state`: see OpenOptions. Errors: as for read_undo_disk(),
-/// for writing where it is `undo`.
+/// `disk` Shared until the device is destroyed. With `mode` ReadOnly both are Shared, and the device is only read.
+/// `allow_saved_state`: see OpenOptions. Errors: as for read_undo_disk(), for writing where it is `undo`.
 Result<std::unique_ptr<BlockDevice>> open_undo_disk(const std::filesystem::path& undo,
                                                     const std::filesystem::path& disk,
                                                     const std::vector<std::filesystem::path>& parent_folders = {},
-                                                    bool allow_saved_state = false);
+                                                    bool allow_saved_state = false,
+                                                    OpenMode mode = OpenMode::ReadWrite);
 
 /// Writes the changes into the disk and deletes the undo disk: merge(), with its progress, and what it says of being
 /// stopped, interrupted and repeated. Until it is through, the disk is only to be used together with its undo disk.

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <map>
 
 #include "disk/block_device.h"
 #include "disk/operations/create.h"
@@ -375,6 +376,53 @@ TEST(UndoDisks, AreMissedWhenTheyAreGone) {
     EXPECT_NE(session.task->ErrorDescription().find("is missing: put it back"), std::string::npos);
     EXPECT_EQ(session.machine->DiscardUndoDisks().error, HResult::S_OK);
     EXPECT_EQ(session.start(), HResult::S_OK);
+}
+
+// A session whose changes are thrown away goes on from everything that was kept, and changes none of it.
+TEST(DiscardedChanges, LeaveDisksUndoDisksAndSavedStateAlone) {
+    UndoMachine session(UndoMachine::Kind::Dynamic);
+    ASSERT_EQ(session.start(), HResult::S_OK);
+    session.write(7, 0x77);
+    ASSERT_EQ(session.run(&VirtualMachine::Save), HResult::S_OK) << session.task->ErrorDescription();
+    const auto contents = [&] {
+        std::map<std::string, Bytes> files;
+        for (const auto& each : std::filesystem::directory_iterator(session.folder())) {
+            files[each.path().filename()] = disk::testing::TemporaryFolder::read(each.path());
+        }
+        return files;
+    };
+    const auto before = contents();
+    ASSERT_EQ(before.size(), 4u) << "two disks, undo disk, saved state";
+    session.counter.settings.discard_changes = true;
+    for (const auto action : {VMUndoAction::Commit, VMUndoAction::Discard, VMUndoAction::Keep}) {
+        session.make_again();
+        ASSERT_EQ(session.machine->State(), Saved);
+        ASSERT_EQ(session.run(&VirtualMachine::Startup), HResult::S_OK) << session.task->ErrorDescription();
+        EXPECT_EQ(session.read(7), 0x77) << "from the undo disk";
+        EXPECT_EQ(session.read(8), 0x00) << "not from the session before";
+        session.write(7, 0x78);
+        session.write(8, 0x88);
+        EXPECT_EQ(session.read(8), 0x88);
+        EXPECT_EQ(session.run(&VirtualMachine::Save), HResult::E_FAIL);
+        ASSERT_EQ(session.turn_off(action), HResult::S_OK) << session.task->ErrorDescription();
+        EXPECT_EQ(session.machine->State(), Saved);
+        EXPECT_TRUE(contents() == before);
+    }
+    session.counter.settings.discard_changes = false;
+    session.make_again();
+    ASSERT_EQ(session.run(&VirtualMachine::Startup), HResult::S_OK) << "the state still fits";
+    EXPECT_EQ(session.read(7), 0x77);
+}
+
+TEST(DiscardedChanges, BeginNoUndoDisks) {
+    UndoMachine session(UndoMachine::Kind::Fixed);
+    session.counter.settings.discard_changes = true;
+    session.make_again();
+    ASSERT_EQ(session.start(), HResult::S_OK);
+    session.write(7, 0x77);
+    EXPECT_EQ(session.undo_files(), 0u);
+    ASSERT_EQ(session.turn_off(VMUndoAction::Commit), HResult::S_OK);
+    EXPECT_EQ(Contents::first_difference(session.base, session.on_disk()), std::nullopt);
 }
 
 // Nobody may find a machine whose undo disk is not in its configuration: the guest would have written into a file that

@@ -43,6 +43,20 @@ std::vector<KeyMove> stroke(Key key, Nanoseconds held = kHeld) {
     return {{.key = key, .pressed = true, .wait = held}, {.key = key, .pressed = false, .wait = kHeld}};
 }
 
+TEST(Typist, TellsWhenItHasComeToAMove) {
+    Desk desk;
+    int reached = 0;
+    desk.type({{.key = Key::A, .pressed = true, .wait = kHeld}, {.reached = [&] { ++reached; }}});
+    desk.advance(0);
+    EXPECT_EQ(reached, 0);
+    desk.advance(kHeld - 1);
+    EXPECT_EQ(reached, 0);
+    desk.advance(1);
+    EXPECT_EQ(reached, 1);
+    desk.advance(kHeld);
+    EXPECT_EQ(reached, 1);
+}
+
 TEST(Typist, MovesOneKeyAfterTheOther) {
     Desk desk;
     desk.type(stroke(Key::A));

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <fstream>
 #include <future>
 
@@ -28,6 +29,34 @@ HResult run(const std::shared_ptr<VirtualMachine>& machine, Method method, Task&
 HResult run(const std::shared_ptr<VirtualMachine>& machine, Method method) {
     Task task;
     return run(machine, method, task);
+}
+
+TEST(VirtualMachine, StandsStillBetweenTwoInstructions) {
+    CountingMachine counter;
+    std::shared_ptr<VirtualMachine> machine;
+    std::atomic<int> looks = 0;
+    std::size_t sent_at_last_look = 0;
+    counter.settings.serial[0] = [&, send = counter.settings.serial[0]](std::uint8_t byte) {
+        send(byte);
+        if (byte == 99) {
+            machine->stand_still();
+        }
+    };
+    counter.settings.last_look = [&](devices::Board&) {
+        ++looks;
+        sent_at_last_look = counter.sent().size();
+    };
+    machine = counter.make();
+    ASSERT_EQ(run(machine, &VirtualMachine::Startup), HResult::S_OK);
+    ASSERT_TRUE(counter.wait_for_bytes(100 - counter.sent().size()));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    EXPECT_EQ(machine->State(), Running);
+    EXPECT_EQ(looks, 0);
+    EXPECT_EQ(run(machine, &VirtualMachine::TurnOff), HResult::S_OK);
+    EXPECT_EQ(looks, 1);
+    EXPECT_EQ(sent_at_last_look, 100u);
+    EXPECT_EQ(counter.sent().size(), 100u);
+    EXPECT_FALSE(machine->ended_by_itself());
 }
 
 TEST(VirtualMachine, PausesResumesAndTurnsOff) {

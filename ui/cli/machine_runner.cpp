@@ -2,23 +2,21 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
-#include <thread>
 #include <utility>
 
 #include "devices/board.h"
-#include "devices/ps2_keyboard.h"
-#include "ui/cli/open_media.h"
+#include "ui/cli/start_settings.h"
 
 namespace vpc::cli {
 namespace {
+
+using tasks::HResult;
+using tasks::VMVMState;
 
 // How often the screen is looked at.
 constexpr std::chrono::milliseconds kTick{20};
 // When there is nothing to look at but signals and the time limit.
 constexpr std::chrono::milliseconds kSlowTick{100};
-// How often typing that has to wait looks whether it can go on.
-constexpr Nanoseconds kTypingLook = 20 * kMillisecond;
 
 sigset_t ending_signals() {
     sigset_t signals;
@@ -31,6 +29,11 @@ sigset_t ending_signals() {
 
 Nanoseconds to_nanoseconds(double seconds) {
     return static_cast<Nanoseconds>(seconds * static_cast<double>(kSecond));
+}
+
+std::string text_of(const tasks::Outcome& outcome) {
+    return outcome.detail.empty() ? std::string(tasks::hresult_text(outcome.error, tasks::Language::English))
+                                  : outcome.detail;
 }
 
 }  // namespace
@@ -46,9 +49,6 @@ MachineRunner::~MachineRunner() {
 
 std::string MachineRunner::prepare(const RunOptions& options) {
     options_ = options;
-    if (options.serial.size() > serial_.size()) {
-        return "--serial: a PC has two serial ports, COM1 and COM2";
-    }
     if (options.floppies.size() > 2) {
         return "--floppy: a PC has two floppy drives, A and B";
     }
@@ -71,85 +71,43 @@ std::string MachineRunner::prepare(const RunOptions& options) {
         return "--keys: " + keys.error();
     }
     keys_ = std::move(*keys);
-    const auto host_key = parse_host_key(options.window.host_key);
-    if (!host_key) {
+    if (const auto host_key = parse_host_key(options.window.host_key); !host_key) {
         return "--host-key: " + host_key.error();
     }
-    host_key_ = *host_key;
-    for (const std::string& backend : options.serial) {
-        if (const auto parsed = parse_serial_backend(backend); !parsed) {
-            return "--serial: " + parsed.error();
-        }
-    }
-    if (!options.parallel.empty()) {
-        const auto parsed = parse_serial_backend(options.parallel);
-        if (!parsed || parsed->kind != SerialBackendChoice::Kind::File) {
-            return "--parallel: '" + options.parallel + "' is not file:PATH";
-        }
-    }
-    return {};
+    return PortCables::problem_of(options);
 }
 
-std::string MachineRunner::connect(devices::BoardConfiguration& configuration) {
-    for (std::size_t port = 0; port < options_.serial.size(); ++port) {
-        auto opened = open_serial_backend(*parse_serial_backend(options_.serial[port]));
-        if (!opened) {
-            return "--serial " + options_.serial[port] + ": " + opened.error();
-        }
-        if (const std::string terminal = (*opened)->terminal(); !terminal.empty()) {
-            std::fprintf(stderr, "vpc: COM%zu is %s\n", port + 1, terminal.c_str());
-        }
-        serial_[port] = std::make_unique<SerialCable>(std::move(*opened), static_cast<unsigned>(port));
+std::string MachineRunner::connect(tasks::MachineSettings& settings) {
+    if (std::string problem = cables_.connect(options_, settings); !problem.empty()) {
+        return problem;
     }
-    for (std::size_t port = 0; port < serial_.size(); ++port) {
-        if (serial_[port] || (port == 0 && until_serial_)) {
-            configuration.serial[port] = [this, port](std::uint8_t byte) { guest_sent(port, byte); };
-        }
-    }
-    if (!options_.parallel.empty()) {
-        auto opened = open_serial_backend(*parse_serial_backend(options_.parallel));
-        if (!opened) {
-            return "--parallel " + options_.parallel + ": " + opened.error();
-        }
-        printer_ = std::move(*opened);
-        configuration.printer = [this](std::uint8_t byte) {
-            printer_->send(byte);
-            return printer_->problem().empty();
+    if (until_serial_) {
+        settings.serial[0] = [this, send = std::move(settings.serial[0])](std::uint8_t byte) {
+            if (send) {
+                send(byte);
+            }
+            serial_changed_ = true;
+            if (until_serial_->feed(byte)) {
+                end({.status = kDone, .reason = "serial match"});
+                machine_->stand_still();
+            }
         };
     }
     return {};
 }
 
-void MachineRunner::guest_sent(std::size_t port, std::uint8_t byte) {
-    if (serial_[port]) {
-        serial_[port]->send(byte);
-    }
-    if (port == 0 && until_serial_) {
-        serial_changed_ = true;
-        if (until_serial_->feed(byte)) {
-            end(*board_, kDone, "serial match");
+void MachineRunner::end(Outcome outcome) {
+    {
+        const std::scoped_lock guard(mutex_);
+        if (outcome_) {
+            return;
         }
+        outcome_ = std::move(outcome);
     }
+    changed_.notify_all();
 }
 
-/// One line for people when output was lost.
-std::string MachineRunner::finish_backends() {
-    std::string problem;
-    const auto finish = [&](auto* end, const std::string& option) {
-        if (end != nullptr) {
-            end->finish();
-            if (const std::string why = end->problem(); !why.empty() && problem.empty()) {
-                problem = fmt::format("{}: output was lost: {}", option, why);
-            }
-        }
-    };
-    for (std::size_t port = 0; port < options_.serial.size(); ++port) {
-        finish(serial_[port].get(), "--serial " + options_.serial[port]);
-    }
-    finish(printer_.get(), "--parallel " + options_.parallel);
-    return problem;
-}
-
+/// Machine's thread.
 void MachineRunner::look_at_screen(devices::Board& board) {
     const std::uint64_t generation = board.vga().generation();
     if (generation == seen_generation_) {
@@ -157,197 +115,188 @@ void MachineRunner::look_at_screen(devices::Board& board) {
     }
     seen_generation_ = generation;
     if (const auto screen = board.vga().text(); screen && until_screen_->matches_any(screen->lines)) {
-        end(board, kDone, "screen match");
+        end({.status = kDone, .reason = "screen match"});
+        machine_->stand_still();
     }
 }
 
-/// Moves the next key, and comes back when its time is over.
-void MachineRunner::type_keys(devices::Board& board) {
-    if (next_key_ == keys_.size()) {
+void MachineRunner::watch_output() {
+    if (!until_serial_ && !until_screen_) {
         return;
     }
-    const KeyStep& step = keys_[next_key_];
-    const bool no_room =
-        step.key != devices::Key::None && board.keyboard().room() < devices::Ps2Keyboard::kLongestSequence;
-    if (changing_disk_ || no_room) {
-        typing_.schedule(board.clock().now() + kTypingLook);
-        return;
-    }
-    if (!step.media.drive.empty()) {
-        changing_disk_ = true;
-        const std::scoped_lock guard(mutex_);
-        wanted_disk_ = step.media;
-    }
-    if (step.key != devices::Key::None) {
-        board.keyboard().key(step.key, step.pressed);
-    }
-    ++next_key_;
-    typing_.schedule(board.clock().now() + step.wait);
-}
-
-/// On the watching thread: opening a file may take its time.
-void MachineRunner::change_disk(devices::Board& board, const MediaStep& step) {
-    const bool disc = step.drive == "cd";
-    const unsigned floppy = step.drive == "b" ? 1 : 0;
-    const std::string what = step.file.empty() ? fmt::format("{{EJECT {}}}", step.drive) : "'" + step.file + "'";
-    const auto done = [this, &board, what](const std::string& problem) {
-        changing_disk_ = false;
-        if (!problem.empty()) {
-            fail(board, "--keys: " + what + " " + problem);
+    machine_->post([this](devices::Board& board) {
+        if (until_serial_ && std::exchange(serial_changed_, false) && until_serial_->matches_pending()) {
+            end({.status = kDone, .reason = "serial match"});
+            machine_->stand_still();
         }
-    };
-    const std::optional<unsigned> place = board.cdrom_place();
-    if (disc && !place) {
-        return fail(board, "--keys: there is no CD-ROM drive");
-    }
-    if (step.file.empty()) {
-        return disc ? board.eject_disc(*place, done) : board.eject_floppy(floppy, done);
-    }
-    OpenedMedium medium = disc ? open_disc(step.file) : open_floppy(step.file, options_.undo);
-    if (!medium) {
-        return fail(board, "--keys: " + medium.error());
-    }
-    disc ? board.insert_disc(*place, std::move(*medium), done) : board.insert_floppy(floppy, std::move(*medium), done);
-}
-
-void MachineRunner::fail(devices::Board& board, const std::string& problem) {
-    {
-        const std::scoped_lock guard(mutex_);
-        if (outcome_) {
-            return;
+        if (until_screen_) {
+            look_at_screen(board);
         }
-        outcome_ = Outcome{.status = kFailed, .reason = "failure", .problem = problem};
-    }
-    board.quit();
+    });
 }
 
-void MachineRunner::end(devices::Board& board, ExitStatus status, const char* reason) {
-    {
-        const std::scoped_lock guard(mutex_);
-        if (outcome_) {
-            return;
-        }
-        outcome_ = Outcome{.status = status, .reason = reason};
+/// Types up to the next change of disks.
+void MachineRunner::type_on() {
+    std::vector<tasks::KeyMove> moves;
+    for (; next_key_ < keys_.size() && keys_[next_key_].media.drive.empty(); ++next_key_) {
+        const KeyStep& step = keys_[next_key_];
+        moves.push_back({.key = step.key, .pressed = step.pressed, .wait = step.wait});
     }
-    resumed_.notify_one();
-    board.quit();
-}
-
-std::string MachineRunner::open_window() {
-    auto window = MachineWindow::open(options_.machine, host_key_,
-                                      {.pause_or_resume = [this] { pause_or_resume(*board_); },
-                                       .reset = [this] { board_->post([board = board_] { board->reset(); }); },
-                                       .close = [this] { end(*board_, kDone, "turned off"); }});
-    if (!window) {
-        return window.error();
-    }
-    window_ = std::move(*window);
-    return {};
-}
-
-void MachineRunner::pause_or_resume(devices::Board& board) {
-    {
-        const std::scoped_lock guard(mutex_);
-        paused_ = !paused_;
-        if (paused_) {
-            board.post([&board] { board.quit(); });  // behind what was posted before
-        }
-    }
-    resumed_.notify_one();
-}
-
-/// The machine's thread.
-void MachineRunner::run_board(devices::Board& board) {
-    for (;;) {
-        const devices::Board::End how = board.run();
-        std::unique_lock guard(mutex_);
-        if (how == devices::Board::End::Quit && !outcome_) {
-            resumed_.wait(guard, [this] { return !paused_ || outcome_; });
-            if (!outcome_) {
-                continue;
+    if (next_key_ < keys_.size()) {
+        moves.push_back({.reached = [this] {
+            {
+                const std::scoped_lock guard(mutex_);
+                disk_is_due_ = true;
             }
-        }
-        stopped_ = true;
-        if (how == devices::Board::End::Failed) {
-            outcome_ = Outcome{.status = kFailed, .reason = "failure", .problem = board.failure()};
-        } else if (how == devices::Board::End::PowerOff && !outcome_) {
-            outcome_ = Outcome{.status = kDone, .reason = "power off"};
-        }
-        ended_.notify_one();
-        return;
+            changed_.notify_all();
+        }});
+    }
+    if (!moves.empty()) {
+        machine_->type(moves);
     }
 }
 
-MachineRunner::Outcome MachineRunner::run(devices::Board& board) {
-    board_ = &board;
-    const auto post = [&board](std::function<void(devices::Board&)> work) {
-        board.post([&board, work = std::move(work)] { work(board); });
-        return true;
-    };
-    for (const auto& cable : serial_) {
-        if (cable) {
-            cable->plug_in(post);
+void MachineRunner::change_disk() {
+    const MediaStep& step = keys_[next_key_].media;
+    const auto drive = step.drive == "a"   ? tasks::RemovableDrive::A
+                       : step.drive == "b" ? tasks::RemovableDrive::B
+                                           : tasks::RemovableDrive::CdRom;
+    tasks::Outcome changed;
+    if (step.file.empty()) {
+        changed = machine_->eject_medium(drive);
+        if (changed.error != HResult::S_OK && changed.error != HResult::VM_E_NO_MEDIA_CAPTURED) {
+            return end({.status = kFailed,
+                        .reason = "failure",
+                        .problem = fmt::format("--keys: {{EJECT {}}}: {}", step.drive, text_of(changed))});
+        }
+    } else {
+        if (const std::string note = write_protection(step.file);
+            !note.empty() && drive != tasks::RemovableDrive::CdRom && !options_.undo) {
+            std::fprintf(stderr, "vpc: %s\n", note.c_str());
+        }
+        changed = machine_->insert_medium(drive, step.file);
+        if (changed.error != HResult::S_OK) {
+            return end({.status = kFailed, .reason = "failure", .problem = "--keys: " + text_of(changed)});
         }
     }
-    typing_ = board.clock().make_event("typist", [this, &board](std::int64_t, Nanoseconds) { type_keys(board); });
-    typing_.schedule(board.clock().now());
+    machine_->type({{.wait = keys_[next_key_].wait}});
+    ++next_key_;
+    type_on();
+}
+
+void MachineRunner::pause_for_a_tick(VirtualMachineWindow* window) {
+    if (window != nullptr) {
+        return window->process(kTick);
+    }
+    const auto tick = until_serial_ || until_screen_ ? kTick : kSlowTick;
+    std::unique_lock guard(mutex_);
+    changed_.wait_for(guard, tick);
+}
+
+bool MachineRunner::take_signal() const {
     const sigset_t signals = ending_signals();
-    const Nanoseconds start = VirtualClock::steady_host_time();
-    const bool watches = until_serial_ || until_screen_;
-    if (window_) {
-        window_->attach(post);
+    const timespec no_wait{};
+    return sigtimedwait(&signals, nullptr, &no_wait) > 0;
+}
+
+/// Until the guest runs, or an outcome says why it does not.
+void MachineRunner::start(VirtualMachineWindow* window) {
+    std::shared_ptr<tasks::IVMTask> startup;
+    if (const HResult error = machine_->Startup(startup); error != HResult::S_OK) {
+        return end({.status = kFailed, .reason = "failure", .problem = text_of({.error = error})});
     }
-    std::thread machine([&] { run_board(board); });
-    bool paused = false;
-    const auto tick = window_ ? std::chrono::milliseconds(0) : watches ? kTick : kSlowTick;  // the window waits itself
-    const auto has_stopped = [&] {
-        if (window_) {
-            window_->process(kTick, paused, paused ? "paused" : "running");
+    if (window != nullptr) {
+        window->attach(machine_, startup);
+    }
+    while (!startup->IsComplete()) {
+        if (window != nullptr) {
+            window->process(std::chrono::milliseconds(0));
         }
-        std::unique_lock guard(mutex_);
-        paused = paused_;
-        return ended_.wait_for(guard, tick, [this] { return stopped_; });
-    };
-    while (!has_stopped()) {
-        const timespec no_wait{};
-        if (const int signal = sigtimedwait(&signals, nullptr, &no_wait); signal > 0) {
-            end(board, kInterrupted, "interrupt");
+        startup->WaitForCompletion(static_cast<std::int32_t>(kTick.count()));
+        if (take_signal()) {
+            startup->Cancel();
+            end({.status = kInterrupted, .reason = "interrupt"});
         }
-        const Nanoseconds elapsed = VirtualClock::steady_host_time() - start;
-        if (options_.time_limit > 0 && elapsed >= to_nanoseconds(options_.time_limit)) {
-            end(board, kTimeLimit, "time limit");
+    }
+    if (startup->Result() == tasks::VMTaskResult::Cancelled) {
+        end({.status = kDone, .reason = "turned off"});  // the window was closed
+    } else if (startup->Error() != HResult::S_OK) {
+        end({.status = kFailed, .reason = "failure", .problem = startup->ErrorDescription()});
+    }
+}
+
+void MachineRunner::turn_off_if_ended() {
+    {
+        const std::scoped_lock guard(mutex_);
+        if (!outcome_ || turning_off_) {
+            return;
         }
-        std::optional<MediaStep> wanted;
+    }
+    machine_->TurnOff(turning_off_);  // again when the machine is on its way to another state
+}
+
+/// Until the machine is at rest.
+void MachineRunner::watch(VirtualMachineWindow* window) {
+    while (!is_at_rest(machine_->State())) {
+        pause_for_a_tick(window);
+        if (take_signal()) {
+            end({.status = kInterrupted, .reason = "interrupt"});
+        }
+        if (options_.time_limit > 0 &&
+            VirtualClock::steady_host_time() - started_at_ >= to_nanoseconds(options_.time_limit)) {
+            end({.status = kTimeLimit,
+                 .reason = "time limit",
+                 .problem = fmt::format("the time limit of {} seconds was reached", options_.time_limit)});
+        }
+        turn_off_if_ended();
+        if (machine_->State() != VMVMState::Running) {
+            continue;
+        }
+        watch_output();
+        bool disk_is_due = false;
         {
             const std::scoped_lock guard(mutex_);
-            wanted = std::exchange(wanted_disk_, std::nullopt);
+            disk_is_due = std::exchange(disk_is_due_, false);
         }
-        if (wanted) {
-            change_disk(board, *wanted);
-        }
-        if (watches && !paused) {
-            board.post([this, &board] {
-                if (until_serial_ && std::exchange(serial_changed_, false) && until_serial_->matches_pending()) {
-                    end(board, kDone, "serial match");
-                }
-                if (until_screen_) {
-                    look_at_screen(board);
-                }
-            });
+        if (disk_is_due) {
+            change_disk();
         }
     }
-    machine.join();
-    const Nanoseconds wall_time = VirtualClock::steady_host_time() - start;
-    const std::string lost = finish_backends();
-    Outcome outcome = outcome_.value_or(Outcome{});
-    outcome.wall_time = wall_time;
-    if (outcome.status == kTimeLimit) {
-        outcome.problem = fmt::format("the time limit of {} seconds was reached", options_.time_limit);
+}
+
+MachineRunner::Outcome MachineRunner::run(const std::shared_ptr<tasks::VirtualMachine>& machine,
+                                          VirtualMachineWindow* window) {
+    machine_ = machine;
+    machine_->OnStateChange([this](VMVMState) { changed_.notify_all(); });
+    started_at_ = VirtualClock::steady_host_time();
+    start(window);
+    if (!is_at_rest(machine_->State())) {
+        cables_.plug_in(*machine_);
+        type_on();
+        watch(window);
     }
-    if (!lost.empty()) {
-        outcome.problem += (outcome.problem.empty() ? "" : "; ") + lost;
-        outcome.status = outcome.status == kDone ? kFailed : outcome.status;
+    Outcome outcome = outcome_.value_or(Outcome{
+        .reason = machine_->ended_by_itself()                               ? "power off"
+                  : machine_->State() == VMVMState::Saved && !options_.undo ? "saved"
+                                                                            : "turned off",
+    });
+    outcome.wall_time = VirtualClock::steady_host_time() - started_at_;
+    const auto add = [&outcome](const std::string& problem) {
+        if (!problem.empty()) {
+            outcome.problem += (outcome.problem.empty() ? "" : "; ") + problem;
+            outcome.status = outcome.status == kDone ? kFailed : outcome.status;
+        }
+    };
+    if (const std::string failure = machine_->failure(); !failure.empty()) {
+        outcome.reason = outcome_ ? outcome.reason : "failure";
+        add(failure);
     }
+    if (turning_off_) {
+        turning_off_->WaitForCompletion(-1);
+        add(turning_off_->ErrorDescription());
+    }
+    add(cables_.finish());
+    machine_.reset();
     return outcome;
 }
 

@@ -1,7 +1,7 @@
 #pragma once
 #include <csignal>
 
-#include <array>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -11,24 +11,19 @@
 #include <vector>
 
 #include "core/virtual_clock.h"
+#include "tasks/virtual_machine.h"
 #include "ui/cli/exit_status.h"
 #include "ui/cli/key_script.h"
 #include "ui/cli/line_matcher.h"
-#include "ui/cli/machine_window.h"
+#include "ui/cli/port_cables.h"
 #include "ui/cli/run_options.h"
-#include "ui/cli/serial_backend.h"
-#include "ui/cli/serial_cable.h"
-
-namespace vpc::devices {
-class Board;
-struct BoardConfiguration;
-}  // namespace vpc::devices
+#include "ui/cli/virtual_machine_window.h"
 
 namespace vpc::cli {
 
-/// Runs a machine on a thread of its own and watches it from the caller's: time limit, expected output, typed keys,
-/// signals. One use: prepare, connect, run. While it exists, SIGINT, SIGTERM and SIGHUP are blocked in the thread that
-/// made it, and so in every thread made meanwhile; it must therefore be made before any of the machine's threads.
+/// Runs a machine in the foreground and watches it: time limit, expected output, typed keys, signals. One use: prepare,
+/// connect, run. While it exists, SIGINT, SIGTERM and SIGHUP are blocked in the thread that made it, and so in every
+/// thread made meanwhile; it must therefore be made before any other thread, and it must outlive the machine.
 class MachineRunner {
   public:
     MachineRunner();
@@ -38,59 +33,52 @@ class MachineRunner {
 
     /// Checks and keeps what the options say. Returns one line about a malformed one, or an empty string.
     std::string prepare(const RunOptions& options);
-    /// Opens the serial back ends and puts them into the configuration. Returns one line on failure.
-    std::string connect(devices::BoardConfiguration& configuration);
-    /// Opens a window for the machine. Returns one line on failure; the machine can run without.
-    std::string open_window();
+    /// Opens what the ports are connected to, and puts into the settings what is to be watched. Returns one line on
+    /// failure.
+    std::string connect(tasks::MachineSettings& settings);
 
     struct Outcome {
         ExitStatus status = kDone;
         std::string reason;   ///< "power off", "serial match", "screen match", "time limit", "interrupt", "turned off",
-                              ///< "failure"
+                              ///< "saved", "failure"
         std::string problem;  ///< one line for people, when something is to be said
         Nanoseconds wall_time = 0;
     };
-    /// Blocks until the machine has stopped. The signals above stop it.
-    Outcome run(devices::Board& board);
+    /// Starts the machine and blocks until it is at rest again. The signals above turn it off. `window`: null for none.
+    Outcome run(const std::shared_ptr<tasks::VirtualMachine>& machine, VirtualMachineWindow* window);
 
   private:
-    std::string finish_backends();
-    void guest_sent(std::size_t port, std::uint8_t byte);
+    void start(VirtualMachineWindow* window);
+    void watch(VirtualMachineWindow* window);
+    void turn_off_if_ended();
+    /// Waits for a moment, or until there is something to do.
+    void pause_for_a_tick(VirtualMachineWindow* window);
+    bool take_signal() const;
+    void watch_output();
     void look_at_screen(devices::Board& board);
-    void type_keys(devices::Board& board);
-    void run_board(devices::Board& board);
-    void pause_or_resume(devices::Board& board);
-    void change_disk(devices::Board& board, const MediaStep& step);
-    void fail(devices::Board& board, const std::string& problem);
-    void end(devices::Board& board, ExitStatus status, const char* reason);
+    void type_on();
+    void change_disk();
+    void end(Outcome outcome);
 
     sigset_t previous_signals_;
     RunOptions options_;
+    PortCables cables_;
     std::optional<LineMatcher> until_serial_;
     std::optional<LineMatcher> until_screen_;
     std::vector<KeyStep> keys_;
-
-    std::array<std::unique_ptr<SerialCable>, 2> serial_;
-    std::unique_ptr<SerialBackend> printer_;
-    devices::Key host_key_ = devices::Key::None;
-    std::unique_ptr<MachineWindow> window_;
-    devices::Board* board_ = nullptr;
+    std::shared_ptr<tasks::VirtualMachine> machine_;
+    Nanoseconds started_at_ = 0;
+    std::size_t next_key_ = 0;
+    std::shared_ptr<tasks::IVMTask> turning_off_;
 
     // Machine's thread only.
     bool serial_changed_ = false;  // since the unfinished line was searched
     std::uint64_t seen_generation_ = 0;
-    std::size_t next_key_ = 0;
-    VirtualClock::Event typing_;  // in the guest's time: a busy host holds no key down for longer
-
-    bool changing_disk_ = false;  // typing waits until it is done
 
     std::mutex mutex_;
-    std::optional<MediaStep> wanted_disk_;  // for the watching thread, which opens files
-    std::condition_variable ended_;
-    std::condition_variable resumed_;
-    bool paused_ = false;             // by the user; Board::run has come back or will soon
-    bool stopped_ = false;            // Board::run has come back for good
-    std::optional<Outcome> outcome_;  // the first reason to end wins
+    std::condition_variable changed_;  // any of what follows, or the machine's state
+    bool disk_is_due_ = false;         // the script has come to a change of disks
+    std::optional<Outcome> outcome_;   // the first reason to end wins
 };
 
 }  // namespace vpc::cli

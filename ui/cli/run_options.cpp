@@ -85,11 +85,14 @@ void add_window_options(CLI::App& app, WindowOptions& options, const std::string
 }
 
 void add_run_options(CLI::App& app, RunOptions& options) {
-    app.add_option("MACHINE", options.machine,
-                   "a registered machine (see vpc list) or a .vmc file; the other options go over what it says")
+    app.add_option(
+           "MACHINE", options.machine,
+           "a registered machine (see vpc list) or a .vmc file, which goes on if it is saved; the other options go "
+           "over what it says")
         ->type_name("NAME|FILE.vmc");
     add_machine_options(app, options);
-    add_window_options(app, options.window, "turn off");
+    add_window_options(app, options.window,
+                       "save the machine and end, or turn it off if it is no file's or with --undo");
     app.add_option("--time-limit", options.time_limit, "give up after so many seconds, with exit status 124")
         ->type_name("SECONDS")
         ->check(CLI::Range(0.001, 1e9));
@@ -106,7 +109,8 @@ void add_run_options(CLI::App& app, RunOptions& options) {
     app.add_option("--screenshot", options.screenshot, "write the screen to this PNG file at the end")
         ->type_name("FILE");
     app.add_flag("--print-screen", options.print_screen, "print the text screen on stdout at the end");
-    app.add_flag("--undo", options.undo, "throw all changes to hard and floppy disks away at the end");
+    app.add_flag("--undo", options.undo,
+                 "throw all changes to hard and floppy disks away at the end; undo disks and a saved state stay");
     app.add_option("--debug-port", options.debug_port,
                    "write what the guest sends to the debug ports 402h and E9h to this file")
         ->type_name("FILE");

@@ -13,7 +13,7 @@ double seconds(Nanoseconds time) {
 
 }  // namespace
 
-std::string run_statistics(devices::Board& board, Nanoseconds wall_time, std::string_view reason) {
+nlohmann::ordered_json run_statistics(devices::Board& board) {
     const CpuStatistics& cpu = board.cpu().statistics();
     nlohmann::ordered_json drives = nlohmann::ordered_json::object();
     for (unsigned i = 0; i < 4; ++i) {
@@ -29,9 +29,7 @@ std::string run_statistics(devices::Board& board, Nanoseconds wall_time, std::st
                 {"bytes_read", drive.statistics.bytes_read}, {"bytes_written", drive.statistics.bytes_written}};
         }
     }
-    const nlohmann::ordered_json all = {
-        {"ended_by", reason},
-        {"wall_seconds", seconds(wall_time)},
+    return {
         {"virtual_seconds", seconds(board.clock().now())},
         {"idle_seconds", seconds(board.idle_time())},
         {"exits", cpu.runs},
@@ -47,6 +45,11 @@ std::string run_statistics(devices::Board& board, Nanoseconds wall_time, std::st
         {"unowned_port_writes", board.ports().unowned_writes()},
         {"drives", drives},
     };
+}
+
+std::string with_ending(const nlohmann::ordered_json& statistics, Nanoseconds wall_time, std::string_view reason) {
+    nlohmann::ordered_json all = {{"ended_by", reason}, {"wall_seconds", seconds(wall_time)}};
+    all.update(statistics);
     return all.dump();
 }
 

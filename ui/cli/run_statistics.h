@@ -1,4 +1,5 @@
 #pragma once
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 
@@ -10,7 +11,9 @@ class Board;
 
 namespace vpc::cli {
 
-/// What `--stats` prints: one JSON object on one line. Times are in seconds. The machine must have stopped.
-std::string run_statistics(devices::Board& board, Nanoseconds wall_time, std::string_view reason);
+/// What `--stats` tells of the board, which stands still. Times are in seconds.
+nlohmann::ordered_json run_statistics(devices::Board& board);
+/// What `--stats` prints: those, and how the run ended, as one JSON object on one line.
+std::string with_ending(const nlohmann::ordered_json& statistics, Nanoseconds wall_time, std::string_view reason);
 
 }  // namespace vpc::cli

@@ -14,12 +14,12 @@ using tasks::VirtualMachine;
 using tasks::VMVMState;
 
 tl::expected<std::unique_ptr<VirtualMachineWindow>, std::string> VirtualMachineWindow::open(
-    const std::string& machine, const WindowOptions& options) {
+    const std::string& machine, const WindowOptions& options, Closing closing) {
     const auto host_key = parse_host_key(options.host_key);
     if (!host_key) {
         return tl::unexpected(host_key.error());
     }
-    std::unique_ptr<VirtualMachineWindow> result(new VirtualMachineWindow(machine));
+    std::unique_ptr<VirtualMachineWindow> result(new VirtualMachineWindow(machine, closing));
     auto window = MachineWindow::open(machine, *host_key,
                                       {.pause_or_resume = [own = result.get()] { own->pause_or_resume(); },
                                        .reset = [own = result.get()] { own->begin(&VirtualMachine::Reset); },
@@ -43,6 +43,8 @@ void VirtualMachineWindow::pause_or_resume() {
 void VirtualMachineWindow::close() {
     if (startup_) {
         startup_->Cancel();
+    } else if (closing_ == Closing::TurnsOff) {
+        begin(&VirtualMachine::TurnOff);
     } else {
         begin(&VirtualMachine::Save, fmt::format("\n\n'vpc turnoff {}' turns it off.", name_));
     }

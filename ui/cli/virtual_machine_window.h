@@ -10,13 +10,15 @@
 
 namespace vpc::cli {
 
-/// The window of a machine that has power states: its title tells them, closing it saves the machine (or cancels its
+/// The window of a machine that has power states: its title tells them, closing it ends the machine (or cancels its
 /// start), and what goes wrong is told in a box. All members belong to the process's first thread.
 class VirtualMachineWindow {
   public:
+    enum class Closing { Saves, TurnsOff };
     /// The error is one line for people: why there can be no window.
     static tl::expected<std::unique_ptr<VirtualMachineWindow>, std::string> open(const std::string& machine,
-                                                                                 const WindowOptions& options);
+                                                                                 const WindowOptions& options,
+                                                                                 Closing closing);
     /// Once the machine is being started by `startup`. The machine must have ended when this object goes.
     void attach(std::shared_ptr<tasks::VirtualMachine> machine, std::shared_ptr<tasks::IVMTask> startup);
     /// Shows the machine and does what the user asks, for up to `longest_wait`.
@@ -25,12 +27,13 @@ class VirtualMachineWindow {
   private:
     using Method = tasks::HResult (tasks::VirtualMachine::*)(std::shared_ptr<tasks::IVMTask>&);
 
-    explicit VirtualMachineWindow(std::string machine) : name_(std::move(machine)) {}
+    VirtualMachineWindow(std::string machine, Closing closing) : name_(std::move(machine)), closing_(closing) {}
     void pause_or_resume();
     void close();
     void begin(Method method, const std::string& advice = "");
 
     const std::string name_;
+    const Closing closing_;
     std::unique_ptr<MachineWindow> window_;
     std::shared_ptr<tasks::VirtualMachine> machine_;
     std::shared_ptr<tasks::IVMTask> startup_;  // until it is complete

@@ -1,0 +1,17 @@
+#pragma once
+#include <string>
+#include <tl/expected.hpp>
+
+#include "tasks/virtual_machine.h"
+#include "ui/cli/run_options.h"
+
+namespace vpc::cli {
+
+/// The machine that the options describe, with its firmware, which is read here. What its ports are connected to
+/// (PortCables) and which files a registered machine keeps (ClaimedMachine) come from elsewhere. The error is one line.
+tl::expected<tasks::MachineSettings, std::string> start_settings(const RunOptions& options);
+
+/// One line when a floppy disk's image may only be read, and the disk is write-protected therefore; otherwise empty.
+std::string write_protection(const std::string& floppy);
+
+}  // namespace vpc::cli
