@@ -45,7 +45,11 @@ int connect_to(const std::filesystem::path& socket) {
     return descriptor;
 }
 
-tl::unexpected<Refusal> broken(const std::string& why) {
+bool is_event(const json& message) {
+    return message.is_object() && message.contains("method");
+}
+
+tl::unexpected<Refusal> no_answer(const std::string& why) {
     return tl::unexpected(Refusal{.message = why, .hresult = HResult::E_UNEXPECTED});
 }
 
@@ -89,6 +93,32 @@ ControlClient::~ControlClient() {
     ::close(descriptor_);
 }
 
+std::optional<json> ControlClient::receive(int flags) {
+    std::size_t end = 0;
+    while ((end = received_.find('\n')) == std::string::npos) {
+        std::array<char, 4096> buffer{};
+        const ssize_t got = ::recv(descriptor_, buffer.data(), buffer.size(), flags);
+        if (got <= 0) {
+            broken_ = broken_ || got == 0 || (errno != EAGAIN && errno != EINTR);
+            return std::nullopt;
+        }
+        received_.append(buffer.data(), static_cast<std::size_t>(got));
+    }
+    json message = json::parse(received_.substr(0, end), nullptr, false);
+    received_.erase(0, end + 1);
+    return message;
+}
+
+std::optional<json> ControlClient::next_event() {
+    if (events_.empty()) {
+        auto message = receive(MSG_DONTWAIT);
+        return message && is_event(*message) ? std::move(message) : std::nullopt;
+    }
+    json event = std::move(events_.front());
+    events_.pop_front();
+    return event;
+}
+
 Answer ControlClient::call(const std::string& method, const json& parameters) {
     const int id = ++last_id_;
     const json request{{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", parameters}};
@@ -97,22 +127,19 @@ Answer ControlClient::call(const std::string& method, const json& parameters) {
         return bad_parameters("that is more than a message can hold");
     }
     if (::send(descriptor_, text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size())) {
-        return broken("the machine's process has gone");
+        return no_answer("the machine's process has gone");
     }
-    std::size_t end = 0;
-    while ((end = received_.find('\n')) == std::string::npos) {
-        std::array<char, 4096> buffer{};
-        const ssize_t got = ::recv(descriptor_, buffer.data(), buffer.size(), 0);
-        if (got <= 0) {
-            return broken(got < 0 && errno == EAGAIN ? "the machine's process does not answer"
-                                                     : "the machine's process has gone");
-        }
-        received_.append(buffer.data(), static_cast<std::size_t>(got));
+    std::optional<json> message = receive(0);
+    while (message && is_event(*message)) {
+        events_.push_back(std::move(*message));
+        message = receive(0);
     }
-    const json response = json::parse(received_.substr(0, end), nullptr, false);
-    received_.erase(0, end + 1);
+    if (!message) {
+        return no_answer(broken_ ? "the machine's process has gone" : "the machine's process does not answer");
+    }
+    const json response = std::move(*message);
     if (!response.is_object()) {
-        return broken("the machine's process answers nonsense");
+        return no_answer("the machine's process answers nonsense");
     }
     if (response.contains("result")) {
         return response["result"];
@@ -126,7 +153,7 @@ Answer ControlClient::call(const std::string& method, const json& parameters) {
         }
         return tl::unexpected(std::move(refusal));
     } catch (const std::exception&) {
-        return broken("the machine's process answers nonsense");
+        return no_answer("the machine's process answers nonsense");
     }
 }
 

@@ -1,7 +1,9 @@
 #pragma once
+#include <deque>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <tl/expected.hpp>
 
@@ -32,11 +34,22 @@ class ControlClient {
     /// Waits for the answer, at most half a minute. A connection that breaks is a Refusal with E_UNEXPECTED.
     Answer call(const std::string& method, const nlohmann::json& parameters = nlohmann::json::object());
 
+    /// After a call of "watch": the notification ("method", "params") that came next, or nothing when there is none.
+    std::optional<nlohmann::json> next_event();
+    /// For poll(): readable when there may be an event.
+    int descriptor() const { return descriptor_; }
+    /// The connection has ended, as next_event() has noticed.
+    bool broken() const { return broken_; }
+
   private:
     explicit ControlClient(int descriptor) : descriptor_(descriptor) {}
+    /// The next message; with MSG_DONTWAIT, if it is there.
+    std::optional<nlohmann::json> receive(int flags);
 
     const int descriptor_;
     std::string received_;
+    std::deque<nlohmann::json> events_;
+    bool broken_ = false;
     int last_id_ = 0;
     nlohmann::json hello_;
 };

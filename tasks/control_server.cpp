@@ -29,7 +29,7 @@ json error_response(const json& id, int code, const std::string& message) {
 }  // namespace
 
 tl::expected<std::unique_ptr<ControlServer>, std::string> ControlServer::listen(const std::filesystem::path& socket,
-                                                                                Handler handler) {
+                                                                                Handler handler, Observer observer) {
     const auto problem = [&](const char* what) {
         return tl::unexpected(fmt::format("cannot {} at '{}': {}", what, socket.string(), std::strerror(errno)));
     };
@@ -62,15 +62,18 @@ tl::expected<std::unique_ptr<ControlServer>, std::string> ControlServer::listen(
         }
         return failed;
     }
-    return std::unique_ptr<ControlServer>(new ControlServer(socket, listener, wake[0], wake[1], std::move(handler)));
+    return std::unique_ptr<ControlServer>(
+        new ControlServer(socket, listener, wake[0], wake[1], std::move(handler), std::move(observer)));
 }
 
-ControlServer::ControlServer(std::filesystem::path socket, int listener, int wake_read, int wake_write, Handler handler)
+ControlServer::ControlServer(std::filesystem::path socket, int listener, int wake_read, int wake_write, Handler handler,
+                             Observer observer)
     : socket_(std::move(socket)),
       listener_(listener),
       wake_read_(wake_read),
       wake_write_(wake_write),
       handler_(std::move(handler)),
+      observer_(std::move(observer)),
       thread_([this] { loop(); }) {}
 
 ControlServer::~ControlServer() {
@@ -91,23 +94,59 @@ void ControlServer::loop() {
         for (const Client& client : clients_) {
             watched.push_back({.fd = client.descriptor, .events = POLLIN, .revents = 0});
         }
-        if (::poll(watched.data(), watched.size(), -1) < 0) {
+        if (::poll(watched.data(), watched.size(), is_watched() ? kLook : -1) < 0) {
             continue;  // EINTR
         }
         if (watched[0].revents != 0) {
-            return;
+            return tell_watchers();
         }
         for (std::size_t i = clients_.size(); i-- > 0;) {
             if (watched[i + 2].revents != 0 && !receive(clients_[i])) {
-                ::close(clients_[i].descriptor);
-                clients_.erase(clients_.begin() + static_cast<std::ptrdiff_t>(i));
+                hang_up(i);
             }
         }
         if (watched[1].revents != 0) {
             accept_client();
         }
-        client_count_ = clients_.size();
+        tell_watchers();
+        client_count_ = static_cast<std::size_t>(
+            std::count_if(clients_.begin(), clients_.end(), [](const Client& client) { return !client.watches; }));
     }
+}
+
+void ControlServer::hang_up(std::size_t index) {
+    ::close(clients_[index].descriptor);
+    clients_.erase(clients_.begin() + static_cast<std::ptrdiff_t>(index));
+}
+
+bool ControlServer::is_watched() const {
+    return std::any_of(clients_.begin(), clients_.end(), [](const Client& client) { return client.watches; });
+}
+
+void ControlServer::tell_watchers() {
+    if (!is_watched()) {
+        return;
+    }
+    const std::vector<Event> events = observer_();
+    for (std::size_t i = clients_.size(); i-- > 0;) {
+        if (clients_[i].watches && !tell(clients_[i], events)) {
+            hang_up(i);
+        }
+    }
+}
+
+bool ControlServer::tell(Client& client, const std::vector<Event>& events) {
+    std::map<std::string, json> told;
+    for (const Event& event : events) {
+        const auto before = client.told.find(event.key);
+        const bool is_news = before == client.told.end() || before->second != event.parameters;
+        if (is_news && !send(client, {{"jsonrpc", "2.0"}, {"method", event.method}, {"params", event.parameters}})) {
+            return false;
+        }
+        told[event.key] = event.parameters;
+    }
+    client.told = std::move(told);
+    return true;
 }
 
 void ControlServer::accept_client() {
@@ -119,7 +158,7 @@ void ControlServer::accept_client() {
         ::close(descriptor);
         return;
     }
-    clients_.push_back({.descriptor = descriptor, .received = {}});
+    clients_.push_back({.descriptor = descriptor});
 }
 
 bool ControlServer::receive(Client& client) {
@@ -135,25 +174,25 @@ bool ControlServer::receive(Client& client) {
     for (std::size_t end = 0; (end = client.received.find('\n')) != std::string::npos;) {
         const std::string line = client.received.substr(0, end);
         client.received.erase(0, end + 1);
-        if (!respond(client, response_to(line).dump(-1, ' ', false, json::error_handler_t::replace))) {
+        if (!send(client, response_to(line, client))) {
             return false;
         }
     }
     if (client.received.size() > kLongestMessage) {
-        respond(client, error_response(nullptr, -32600, "the message is too long").dump());
+        send(client, error_response(nullptr, -32600, "the message is too long"));
         return false;
     }
     return true;
 }
 
-bool ControlServer::respond(const Client& client, std::string_view line) {
-    const std::string text = std::string(line) + "\n";
-    // Responses are short: what does not fit into the socket's buffer goes to somebody who does not read.
+bool ControlServer::send(const Client& client, const json& message) {
+    const std::string text = message.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    // Messages are short: what does not fit into the socket's buffer goes to somebody who does not read.
     return ::send(client.descriptor, text.data(), text.size(), MSG_NOSIGNAL | MSG_DONTWAIT) ==
            static_cast<ssize_t>(text.size());
 }
 
-json ControlServer::response_to(std::string_view line) {
+json ControlServer::response_to(std::string_view line, Client& client) {
     const auto parsed = parse_untrusted_json(line);
     if (!parsed) {
         return error_response(nullptr, -32700, "the message is no JSON");
@@ -167,6 +206,10 @@ json ControlServer::response_to(std::string_view line) {
         return error_response(nullptr, -32600, "the message is no request with an id, a method and named params");
     }
     const json& id = request["id"];
+    if (request["method"] == "watch") {
+        client.watches = true;
+        return {{"jsonrpc", "2.0"}, {"id", id}, {"result", json::object()}};
+    }
     try {
         const Answer answer = handler_(request["method"].get<std::string>(), request.value("params", json::object()));
         if (answer) {

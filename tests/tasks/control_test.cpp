@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <mutex>
 #include <thread>
 
 #include "tasks/control_client.h"
@@ -39,9 +40,17 @@ Answer echo(const std::string& method, const json& parameters) {
 class Control : public ::testing::Test {
   protected:
     void SetUp() override {
-        auto listening = ControlServer::listen(socket, echo);
+        auto listening = ControlServer::listen(socket, echo, [this] { return observed(); });
         ASSERT_TRUE(listening) << listening.error();
         server = std::move(*listening);
+    }
+    std::vector<Event> observed() const {
+        const std::scoped_lock guard(mutex);
+        return events;
+    }
+    void let_be(std::vector<Event> now) {
+        const std::scoped_lock guard(mutex);
+        events = std::move(now);
     }
     /// A connection that says whatever it likes.
     int raw() const {
@@ -80,7 +89,68 @@ class Control : public ::testing::Test {
     disk::testing::TemporaryFolder folder;
     std::filesystem::path socket = folder / "a.sock";
     std::unique_ptr<ControlServer> server;
+    mutable std::mutex mutex;
+    std::vector<Event> events;
 };
+
+/// The next event within ten seconds.
+json next_event(ControlClient& client) {
+    for (int i = 0; i < 1000 && !client.broken(); ++i) {
+        if (const auto event = client.next_event()) {
+            return *event;
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return {};
+}
+
+TEST_F(Control, TellsThoseWhoWatchWhatChanges) {
+    const Event first{.method = "task", .key = "1", .parameters = {{"id", 1}, {"percent", 0}}};
+    Event second{.method = "task", .key = "2", .parameters = {{"id", 2}, {"percent", 0}}};
+    let_be({first});
+    const auto client = ControlClient::connect(socket);
+    ASSERT_TRUE(client) << client.error().message;
+    EXPECT_FALSE((*client)->next_event()) << "nobody asked for it";
+    EXPECT_EQ((*client)->call("watch").value(), json::object());
+    const json told = next_event(**client);
+    EXPECT_EQ(told["jsonrpc"], "2.0");
+    EXPECT_FALSE(told.contains("id"));
+    EXPECT_EQ(told["method"], "task");
+    EXPECT_EQ(told["params"], first.parameters);
+    let_be({first, second});
+    EXPECT_EQ(next_event(**client)["params"], second.parameters) << "and the first one has not changed";
+    second.parameters["percent"] = 50;
+    let_be({first, second});
+    std::this_thread::sleep_for(std::chrono::milliseconds(2 * ControlServer::kLook));
+    EXPECT_EQ((*client)->call("echo", {{"a", 1}}).value(), (json{{"a", 1}})) << "behind an event";
+    EXPECT_EQ(next_event(**client)["params"], second.parameters);
+    EXPECT_EQ(server->clients(), 0u) << "nobody who has to be waited for";
+
+    second.parameters["percent"] = 100;
+    let_be({second});
+    server.reset();
+    EXPECT_EQ(next_event(**client)["params"], second.parameters) << "the last one";
+    EXPECT_FALSE((*client)->next_event());
+    EXPECT_TRUE((*client)->broken());
+}
+
+TEST_F(Control, AWatcherWhoDoesNotReadIsHungUpOn) {
+    const auto client = ControlClient::connect(socket);
+    ASSERT_TRUE(client) << client.error().message;
+    EXPECT_TRUE((*client)->call("watch"));
+    const std::string text(32 << 10, 'x');
+    std::vector<Event> many;
+    for (int i = 0; i < 200; ++i) {
+        many.push_back({.method = "task", .key = std::to_string(i), .parameters = {{"text", text}}});
+    }
+    let_be(many);
+    std::this_thread::sleep_for(std::chrono::milliseconds(3 * ControlServer::kLook));
+    expect_alive();
+    for (int i = 0; i < 200 && !(*client)->broken(); ++i) {
+        next_event(**client);
+    }
+    EXPECT_TRUE((*client)->broken());
+}
 
 TEST_F(Control, AnswersAndRefuses) {
     const auto client = ControlClient::connect(socket);
@@ -202,9 +272,12 @@ TEST_F(Control, RemovesItsSocketAndADeadOnesIsNoticed) {
 
 TEST_F(Control, IsNotTalkedToInAnotherVersion) {
     server.reset();
-    auto listening = ControlServer::listen(socket, [](const std::string&, const json&) -> Answer {
-        return json{{"protocol", kProtocol + 1}};
-    });
+    auto listening = ControlServer::listen(
+        socket,
+        [](const std::string&, const json&) -> Answer {
+            return json{{"protocol", kProtocol + 1}};
+        },
+        [] { return std::vector<Event>(); });
     ASSERT_TRUE(listening);
     const auto client = ControlClient::connect(socket);
     ASSERT_FALSE(client);

@@ -2,14 +2,45 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+#include <thread>
+
+#include "tasks/control_client.h"
 #include "tasks/machine_configuration.h"
+#include "tasks/runtime_folder.h"
+#include "ui/cli/state_text.h"
 
 namespace vpc::cli {
+namespace {
+
+constexpr std::chrono::milliseconds kLook{20};
+constexpr std::chrono::milliseconds kLongestWait{2000};
+
+/// Whether it says so itself.
+bool runs(const tasks::RegisteredMachine& machine) {
+    const auto folder = tasks::runtime_folder();
+    if (!folder) {
+        return false;
+    }
+    const auto client = tasks::ControlClient::connect(tasks::control_socket(*folder, machine.file));
+    if (!client) {
+        return client.error().problem != tasks::ControlClient::Problem::NotRunning;
+    }
+    const nlohmann::json state = (*client)->hello().value("state", nlohmann::json());
+    return state != state_text(tasks::VMVMState::TurnedOff) && state != state_text(tasks::VMVMState::Saved);
+}
+
+}  // namespace
 
 tl::expected<std::unique_ptr<ClaimedMachine>, std::string> ClaimedMachine::claim(
     const tasks::RegisteredMachine& machine) {
     std::unique_ptr<ClaimedMachine> claimed(new ClaimedMachine(machine));
-    const tasks::Outcome locked = tasks::MachineRegistry::lock(machine, claimed->lock_);
+    tasks::Outcome locked = tasks::MachineRegistry::lock(machine, claimed->lock_);
+    for (auto waited = std::chrono::milliseconds(0);
+         locked.error == tasks::HResult::VM_E_VM_RUNNING && waited < kLongestWait && !runs(machine); waited += kLook) {
+        std::this_thread::sleep_for(kLook);
+        locked = tasks::MachineRegistry::lock(machine, claimed->lock_);
+    }
     if (!tasks::succeeded(locked.error)) {
         return tl::unexpected(fmt::format("{}{}{}", tasks::hresult_text(locked.error, tasks::Language::English),
                                           locked.detail.empty() ? "" : ": ", locked.detail));

@@ -12,7 +12,8 @@ namespace vpc::cli {
 /// VirtualMachine that is made of its settings.
 class ClaimedMachine {
   public:
-    /// The error is one line: why it cannot be had.
+    /// Waits a moment for a process whose machine has ended and that is about to go. The error is one line: why it
+    /// cannot be had.
     static tl::expected<std::unique_ptr<ClaimedMachine>, std::string> claim(const tasks::RegisteredMachine& machine);
 
     const tasks::RegisteredMachine& machine() const { return machine_; }

@@ -1,12 +1,15 @@
 #include "ui/cli/control_command.h"
 
 #include <fmt/format.h>
+#include <poll.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <chrono>
+#include <map>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "tasks/control_client.h"
@@ -27,7 +30,7 @@ using Client = std::unique_ptr<ControlClient>;
 constexpr std::chrono::milliseconds kLook{50};    // how often a task is asked how far it is
 constexpr std::chrono::milliseconds kEndLook{5};  // how often a process that ends is looked at
 constexpr std::chrono::seconds kLongestEnd{10};
-constexpr std::chrono::milliseconds kWatch{250};  // how often `vpc tasks --watch` looks
+constexpr std::chrono::milliseconds kNewMachines{250};  // how often `vpc tasks --watch` looks for them
 
 /// What these commands are given.
 struct ControlOptions {
@@ -175,16 +178,17 @@ ExitStatus guest_info(const ControlOptions& options) {
 
 // ---- tasks of all machines -----------------------------------------------------------------------------------------
 
-std::vector<Client> all_machines() {
-    std::vector<Client> clients;
+/// Those that run and are not among `known`, by their sockets.
+std::map<std::filesystem::path, Client> running_machines(const std::map<std::filesystem::path, Client>& known) {
+    std::map<std::filesystem::path, Client> clients;
     const auto folder = tasks::runtime_folder();
     std::error_code error;
     if (folder) {
         for (std::filesystem::directory_iterator each(*folder, error), end; !error && each != end;
              each.increment(error)) {
-            if (each->path().extension() == ".sock") {
+            if (each->path().extension() == ".sock" && !known.contains(each->path())) {
                 if (auto client = ControlClient::connect(each->path())) {
-                    clients.push_back(std::move(*client));
+                    clients[each->path()] = std::move(*client);
                 }
             }
         }
@@ -192,21 +196,11 @@ std::vector<Client> all_machines() {
     return clients;
 }
 
-/// The tasks of all machines, each with "machine" and, as "id", its process's number and its own: "4711.2".
-json all_tasks() {
-    json all = json::array();
-    for (const Client& client : all_machines()) {
-        const Answer tasks = client->call("tasks");
-        if (!tasks || !tasks->is_array()) {
-            continue;
-        }
-        for (json task : *tasks) {
-            task["machine"] = client->hello().value("name", json());
-            task["id"] = fmt::format("{}.{}", client->hello().value("pid", 0), task.value("id", 0));
-            all.push_back(std::move(task));
-        }
-    }
-    return all;
+/// A task as it is shown: with "machine" and, as "id", its process's number and its own: "4711.2".
+json shown(json task, const ControlClient& client) {
+    task["machine"] = client.hello().value("name", json());
+    task["id"] = fmt::format("{}.{}", client.hello().value("pid", 0), task.value("id", 0));
+    return task;
 }
 
 std::string task_line(const json& task) {
@@ -222,26 +216,50 @@ std::string dumped(const json& object) {
     return object.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 
-ExitStatus list_tasks(const ControlOptions& options) {
-    json seen = json::object();
-    do {
-        const json all = all_tasks();
-        if (!options.watch && options.json) {
-            print_text(stdout, dumped(all));
-            return kDone;
-        }
-        for (const json& task : all) {
-            json& before = seen[task.value("id", "")];
-            if (before != task) {
-                print_text(stdout, options.json ? dumped(task) : task_line(task));
-                before = task;
+/// What machines tell of their tasks, until the process is ended. Machines come and go meanwhile.
+ExitStatus watch_tasks(const ControlOptions& options) {
+    std::map<std::filesystem::path, Client> watched;
+    for (;;) {
+        for (auto& [socket, client] : running_machines(watched)) {
+            if (client->call("watch")) {
+                watched[socket] = std::move(client);
             }
         }
-        std::fflush(stdout);
-        if (options.watch) {
-            std::this_thread::sleep_for(kWatch);
+        std::vector<pollfd> ends;
+        for (auto each = watched.begin(); each != watched.end();) {
+            ControlClient& client = *each->second;
+            while (const std::optional<json> event = client.next_event()) {
+                if (event->value("method", "") == "task" && event->contains("params")) {
+                    const json task = shown((*event)["params"], client);
+                    print_text(stdout, options.json ? dumped(task) : task_line(task));
+                }
+            }
+            ends.push_back({.fd = client.descriptor(), .events = POLLIN, .revents = 0});
+            each = client.broken() ? watched.erase(each) : std::next(each);
         }
-    } while (options.watch);
+        std::fflush(stdout);
+        ::poll(ends.data(), ends.size(), static_cast<int>(kNewMachines.count()));
+    }
+}
+
+ExitStatus list_tasks(const ControlOptions& options) {
+    if (options.watch) {
+        return watch_tasks(options);
+    }
+    json all = json::array();
+    for (const auto& [socket, client] : running_machines({})) {
+        const Answer tasks = client->call("tasks");
+        for (const json& task : tasks && tasks->is_array() ? *tasks : json::array()) {
+            all.push_back(shown(task, *client));
+        }
+    }
+    if (options.json) {
+        print_text(stdout, dumped(all));
+        return kDone;
+    }
+    for (const json& task : all) {
+        print_text(stdout, task_line(task));
+    }
     return kDone;
 }
 
@@ -258,7 +276,7 @@ ExitStatus cancel(const ControlOptions& options) {
         print_text(stderr, fmt::format("vpc: '{}' is no task; 'vpc tasks' lists them\n", text));
         return kUsage;
     }
-    for (const Client& client : all_machines()) {
+    for (const auto& [socket, client] : running_machines({})) {
         if (client->hello().value("pid", 0) == process) {
             const Answer answer = client->call("cancel", {{"id", id}});
             return answer ? kDone : fail(fmt::format("{}: {}", text, answer.error().message));

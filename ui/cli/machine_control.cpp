@@ -60,16 +60,26 @@ tl::expected<std::unique_ptr<MachineControl>, std::string> MachineControl::liste
         return tl::unexpected(folder.error());
     }
     std::unique_ptr<MachineControl> control(new MachineControl(machine, pc, std::move(vm)));
-    auto server =
-        tasks::ControlServer::listen(tasks::control_socket(*folder, machine.file),
-                                     [own = control.get()](const std::string& method, const json& parameters) {
-                                         return own->answer(method, parameters);
-                                     });
+    auto server = tasks::ControlServer::listen(
+        tasks::control_socket(*folder, machine.file),
+        [own = control.get()](const std::string& method, const json& parameters) {
+            return own->answer(method, parameters);
+        },
+        [own = control.get()] { return own->observe(); });
     if (!server) {
         return tl::unexpected(server.error());
     }
     control->server_ = std::move(*server);
     return control;
+}
+
+std::vector<tasks::Event> MachineControl::observe() const {
+    std::vector<tasks::Event> events{
+        {.method = "state", .key = "state", .parameters = {{"state", state_text(vm_->State())}}}};
+    for (const auto& task : pc_.Tasks().snapshot()) {
+        events.push_back({.method = "task", .key = std::to_string(task->ID()), .parameters = task_json(*task)});
+    }
+    return events;
 }
 
 void MachineControl::say_farewell() {

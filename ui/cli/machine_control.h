@@ -15,7 +15,8 @@ namespace vpc::cli {
 /// task {id}; cancel {id}; type {keys}; screenshot {file}, an absolute path; insert {drive, file} and eject {drive},
 /// drive being a, b or cd; guest_info (see tasks::GuestInformation). A task is an object with the keys id, description,
 /// percent, complete, cancelable and, when it is complete, result (VMTaskResult), error (HRESULT) and
-/// error_description.
+/// error_description. Who watches hears of every task ("task", with such an object) and of the machine's power state
+/// ("state", {state}).
 class MachineControl {
   public:
     /// `pc`, whose tasks are shown, must outlive the object. The error is one line.
@@ -33,6 +34,7 @@ class MachineControl {
     MachineControl(const tasks::RegisteredMachine& machine, tasks::VirtualPC& pc,
                    std::shared_ptr<tasks::VirtualMachine> vm)
         : machine_(machine), pc_(pc), vm_(std::move(vm)) {}
+    std::vector<tasks::Event> observe() const;
     tasks::Answer answer(const std::string& method, const nlohmann::json& parameters);
     tasks::Answer begin(TaskMethod method);
     tasks::Answer turn_off(const nlohmann::json& parameters);
