@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Drives `vpc run`'s window under Xvfb with real input events, and looks at the pixels of the X server's frame buffer.
+"""Drives the windows of `vpc run` and `vpc start` under Xvfb with real input events, and looks at the pixels of the X
+server's frame buffer.
 
 Exit status: 0 all as it should be, 1 something differs, 77 a guest's image or a tool is missing (a failure instead when
 VPC_GUESTS_REQUIRED is set)."""
@@ -15,12 +16,13 @@ import subprocess
 import sys
 import time
 
-from guest_screen import Failure, read_png
+from guest_screen import Failure, read_png, screen_lines
 from run_guest import SKIPPED
 
 SCREEN = (1600, 1200)
 TOOLS = ["Xvfb", "openbox", "xdotool", "xwininfo"]
 PATIENCE = 60  # seconds, for anything that has to happen
+MESSAGE_WIDTH, MESSAGE_COLOUR = 592, bytes.fromhex("801010")
 HOST_KEY = "108"  # right Alt by its evdev key code; by name xdotool presses left Alt, too
 
 
@@ -52,7 +54,7 @@ class Display:
         os.close(writer)
         with os.fdopen(reader) as pipe:
             self.name = ":" + pipe.readline().strip()
-        self.environment = {key: value for key, value in os.environ.items() if key not in ("WAYLAND_DISPLAY", "SDL_VIDEODRIVER")}
+        self.environment = {key: value for key, value in os.environ.items() if key not in ("WAYLAND_DISPLAY", "SDL_VIDEODRIVER", "SDL_VIDEO_DRIVER")}
         self.environment.update(DISPLAY=self.name, HOME=str(work), XDG_CONFIG_HOME=str(work))
         self.manager = subprocess.Popen(["openbox"], env=self.environment, stderr=subprocess.DEVNULL)
         eventually("a window manager", lambda: self.run("xdotool", "get_num_desktops", check=False))
@@ -86,7 +88,7 @@ class ShownMachine:
     """A machine's window."""
 
     def __init__(self, display, image, work):
-        self.display, self.work = display, work
+        self.display, self.work, self.guests = display, work, image.parent
         shutil.copy(image, work / "disk.img")
         self.serial_file, self.picture = work / "serial.txt", work / "screen.png"
         for file in (self.serial_file, self.picture):
@@ -121,6 +123,25 @@ class ShownMachine:
 
     def pixels(self):
         return self.display.pixels(*self.place())
+
+    def message(self):
+        """The text of the message laid over the picture; empty if there is none."""
+        x, y, width, height = self.place()
+        x += (width - MESSAGE_WIDTH) // 2
+        margin = self.display.pixels(x, y, 1, height)
+        rows = 0
+        while margin[rows * 3:rows * 3 + 3] == MESSAGE_COLOUR:
+            rows += 1
+        if rows <= 16:
+            return ""
+        text_width, text_height = MESSAGE_WIDTH - 16, rows - 16
+        return "\n".join(screen_lines(text_width, text_height, self.display.pixels(x + 8, y + 8, text_width, text_height), self.guests))
+
+    def wait_message(self, pattern):
+        eventually(f"a message /{pattern}/", lambda: re.search(pattern, self.message()))
+
+    def wait_no_message(self):
+        eventually("a picture without a message", lambda: self.message() == "")
 
     def move_pointer(self, x, y):
         left, top, _, _ = self.place()
@@ -179,6 +200,7 @@ class StartedMachine(ShownMachine):
         super().__init__(display, image, work)
         self.program = vpc
         self.environment = dict(display.environment, XDG_DATA_HOME=str(work / "data"), XDG_RUNTIME_DIR=str(work))
+        shutil.rmtree(work / "data", ignore_errors=True)  # an earlier case's
         self.vpc("create", "tiny", "--memory", str(memory), "--hda", work / "disk.img", "--serial", f"file:{self.serial_file}")
         self.start()
 
@@ -186,6 +208,9 @@ class StartedMachine(ShownMachine):
         result = subprocess.run([self.program, *arguments], env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         expect(result.returncode == 0 and result.stderr == "", f"vpc {' '.join(map(str, arguments))} ended with {result.returncode}: {result.stderr}")
         return result.stdout
+
+    def process(self):
+        return int(self.display.run("xdotool", "getwindowpid", self.window))
 
     def start(self):
         self.vpc("start", "tiny")
@@ -356,17 +381,18 @@ def idle(machine):
 
 
 def refuse_to_save(machine):
-    """With a file size limit below the saved state's: a box says why the machine runs on."""
-    process = int(machine.display.run("xdotool", "getwindowpid", machine.window))
-    before = resource.prlimit(process, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    """With a file size limit below the saved state's: the window says why the machine runs on."""
+    before = resource.prlimit(machine.process(), resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
     machine.host("F4")
-    windows = lambda: re.findall(r'(0x\w+) "tiny - VPC', machine.display.run("xwininfo", "-root", "-tree"))  # xdotool does not find boxes
-    boxes = eventually("a box", lambda: [window for window in windows() if int(window, 16) != int(machine.window)])
-    machine.xdotool("windowactivate", "--sync", boxes[0], "key", "Return")
-    eventually("no box any more", lambda: boxes[0] not in windows())
-    resource.prlimit(process, resource.RLIMIT_FSIZE, before)
+    machine.wait_message(r"File too large[^\0]*\n\nThe machine is still on. To turn it off: vpc turnoff 'tiny'\n")
+    resource.prlimit(machine.process(), resource.RLIMIT_FSIZE, before)
     eventually("a title that says running", lambda: machine.title() == "tiny - VPC - running")
-    machine.xdotool("windowactivate", "--sync", machine.window)
+    at = len(machine.serial())
+    machine.xdotool("key", "Escape")
+    machine.wait_no_message()
+    machine.xdotool("key", "a")
+    machine.wait_serial("k1E\r\nk9E\r\n", at)
+    expect("k01" not in machine.serial()[at:], "the Escape that took the message away reached the guest")
 
 
 def started_machine(machine):
@@ -394,6 +420,44 @@ def started_machine(machine):
     machine.wait_serial("TINY-INPUT\r\n", at)
     machine.host("F4")
     machine.wait_state("saved")
+
+
+def discarding_machine(machine):
+    """A machine that cannot be saved says so in its window, runs on, and is turned off from outside while it says so."""
+    machine.vpc("turnoff", "tiny")
+    machine.vpc("set", "tiny", "--undo", "true")
+    settings, = (machine.work / "data").rglob("tiny.vmc")
+    text = settings.read_text(encoding="utf-16")
+    changed = re.sub(r"(<default_action[^>]*>)\d", r"\g<1>0", text)
+    expect(changed != text, f"no undo action in the settings:\n{text}")
+    settings.write_text(changed, encoding="utf-16")
+    machine.serial_file.unlink()
+    machine.start()
+    machine.hide_pointer()
+    at = machine.wait_serial("TINY-INPUT\r\n")
+
+    machine.xdotool("key", "alt+F4")  # to the window manager, which asks the window to close
+    machine.wait_message(r"^The machine is not saved, because its undo action is Discard\.\n\n.*: vpc turnoff 'tiny'\n")
+    at = machine.wait_serial(r"k38\r\n(.|\n)*kB8\r\n", at)  # the Alt, held until the window manager took the keyboard
+    machine.xdotool("key", "b")
+    at = machine.wait_serial("k30\r\nkB0\r\n", at)
+    expect(machine.message() != "", "a key to the guest has taken the message away")
+    machine.move_pointer(300, 200)
+    machine.xdotool("click", "1")
+    machine.wait_no_message()
+    machine.xdotool("key", "b")
+    at = machine.wait_serial("k30\r\nkB0\r\n", at)
+    expect("releases the mouse" not in machine.title(), "the click that took the message away captured the mouse")
+
+    machine.host("F4")
+    machine.wait_message("^The machine is not saved")
+    process = pathlib.Path(f"/proc/{machine.process()}")
+    start = time.monotonic()
+    machine.vpc("turnoff", "tiny")
+    eventually("the end of the machine's process", lambda: not process.exists())
+    expect(time.monotonic() - start < 4, f"turning off took {time.monotonic() - start:.1f} s")
+    machine.wait_state("turned_off")
+    expect(machine.window not in machine.display.run("xdotool", "search", "--name", "^tiny - VPC", check=False).split(), "the window is still there")
 
 
 def colours(pixels):
@@ -434,7 +498,8 @@ def without_display(vpc, guests, work):
 
 
 CASES = [(typing_and_pixels, Machine, "grub-rescue-usb.img", 64), (keyboard_mouse_and_host_key, Machine, "input.img", 64),
-         (absolute_pointer, Machine, "pointer.img", 64), (started_machine, StartedMachine, "input.img", 64), (idle, Machine, "hello.img", 64),
+         (absolute_pointer, Machine, "pointer.img", 64), (started_machine, StartedMachine, "input.img", 64),
+         (discarding_machine, StartedMachine, "input.img", 64), (idle, Machine, "hello.img", 64),
          (graphical_installer, Machine, "installer-gtk.img", 768)]
 
 
@@ -472,7 +537,7 @@ def main():
             finally:
                 if machine:
                     machine.kill()
-        if not options.case:
+        if not options.case or "without_display" in options.case:
             without_display(vpc, guests, work)
     except Failure as failure:
         failures += 1

@@ -11,7 +11,7 @@
 namespace vpc::cli {
 
 /// The window of a machine that has power states: its title tells them, closing it saves the machine (or cancels its
-/// start), and what goes wrong is told in a box. All members belong to the process's first thread.
+/// start), and what goes wrong is told in it. All members belong to the process's first thread.
 class VirtualMachineWindow {
   public:
     /// The error is one line for people: why there can be no window.
@@ -28,13 +28,14 @@ class VirtualMachineWindow {
     explicit VirtualMachineWindow(std::string machine) : name_(std::move(machine)) {}
     void pause_or_resume();
     void close();
-    void begin(Method method, const std::string& advice = "");
+    void begin(Method method, std::string advice = "");
 
     const std::string name_;
     std::unique_ptr<MachineWindow> window_;
     std::shared_ptr<tasks::VirtualMachine> machine_;
     std::shared_ptr<tasks::IVMTask> startup_;  // until it is complete
     std::shared_ptr<tasks::IVMTask> task_;     // that the user has begun
+    std::string advice_;                       // what to do if that fails
 };
 
 }  // namespace vpc::cli

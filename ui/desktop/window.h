@@ -52,8 +52,9 @@ class Window {
 
     void show(const devices::Frame& frame);
     void set_title(const std::string& title);
-    /// Something that went wrong, in a box that the user has to close; blocks until then.
-    void tell(const std::string& text);
+    /// Lays a picture over the top of the machine's and releases the mouse, until a click or Escape, which are not
+    /// told, takes it away. An empty picture takes it away, too.
+    void lay_over(const devices::Frame& picture);
     /// Whether the guest wants to be told positions instead of movement.
     void set_absolute(bool absolute);
     bool captured() const;
