@@ -488,13 +488,29 @@ def graphical_installer(machine):
 
 
 def without_display(vpc, guests, work):
-    """No display: one line says so, and the machine runs headless."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")}
+    """No display, or none that can be reached: one line says so, and the machine runs headless."""
+    inherited = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER", "SDL_VIDEO_DRIVER")}
+    inherited.update(XDG_RUNTIME_DIR=str(work), XDG_DATA_HOME=str(work / "data"))
     shutil.copy(guests / "hello.img", work / "disk.img")
-    result = subprocess.run([vpc, "run", "--hda", work / "disk.img", "--until-serial", "TINY-HELLO", "--time-limit", "60"],
-                            env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    expect(result.returncode == 0, f"vpc ended with {result.returncode}: {result.stderr}")
-    expect(re.fullmatch(r"vpc: no window, running headless: there is no display.*\n", result.stderr), f"stderr: {result.stderr}")
+    shutil.rmtree(work / "data", ignore_errors=True)
+
+    def check(arguments, environment, errors):
+        result = subprocess.run([vpc, *arguments], env={**inherited, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        expect(result.returncode == 0, f"vpc {arguments[0]} ended with {result.returncode}: {result.stderr}")
+        expect(re.fullmatch(errors, result.stderr), f"vpc {arguments[0]} under {environment} says: {result.stderr}")
+
+    run = ["run", "--hda", work / "disk.img", "--until-serial", "TINY-HELLO", "--time-limit", "60"]
+    nowhere = {"DISPLAY": ":nowhere"}
+    told = r"vpc: no window, running headless: no display can be reached, DISPLAY is ':nowhere'\n"
+    check(run, {}, r"vpc: no window, running headless: there is no display.*\n")
+    check(run, nowhere, told)
+    check(["create", "tiny", "--hda", work / "disk.img"], nowhere, "")
+    try:
+        check(["start", "tiny"], nowhere, told)
+    finally:
+        check(["turnoff", "tiny"], nowhere, "")
+    check(run, {"SDL_VIDEODRIVER": "offscreen", **nowhere}, "")
+    check(run, {"SDL_VIDEODRIVER": "dummy"}, "")
 
 
 CASES = [(typing_and_pixels, Machine, "grub-rescue-usb.img", 64), (keyboard_mouse_and_host_key, Machine, "input.img", 64),

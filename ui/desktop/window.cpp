@@ -37,14 +37,32 @@ std::uint8_t button_bit(std::uint8_t button) {
     }
 }
 
+/// Empty if it is not set.
+std::string environment(const char* name) {
+    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
+    return value != nullptr ? value : "";
+}
+
 bool has_display() {
-    for (const char* name : {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"}) {
-        const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
-        if (value != nullptr && *value != '\0') {
-            return true;
+    return !(environment("DISPLAY") + environment("WAYLAND_DISPLAY") + environment("SDL_VIDEODRIVER")).empty();
+}
+
+/// Whether SDL has taken a video driver on which the user will see the window. Without a display that it can reach, it
+/// is content with one that shows nothing, or takes over the console.
+bool will_be_seen(const char* driver) {
+    const auto names_it = [driver](const std::string& list) { return SDL_strcasestr(list.c_str(), driver) != nullptr; };
+    return names_it("x11,wayland") || names_it(environment("SDL_VIDEODRIVER")) ||
+           names_it(environment("SDL_VIDEO_DRIVER"));
+}
+
+std::string unreachable_display() {
+    std::string text = "no display can be reached";
+    for (const char* name : {"DISPLAY", "WAYLAND_DISPLAY"}) {
+        if (const std::string value = environment(name); !value.empty()) {
+            text.append(", ").append(name).append(" is '").append(value).append("'");
         }
     }
-    return false;
+    return text;
 }
 
 }  // namespace
@@ -73,6 +91,10 @@ class Window::Sdl {
         SDL_SetHint(SDL_HINT_MOUSE_FOCUS_CLICKTHROUGH, "1");
         started_ = SDL_InitSubSystem(SDL_INIT_VIDEO) == 0;
         if (!started_) {
+            return false;
+        }
+        if (!will_be_seen(SDL_GetCurrentVideoDriver())) {
+            SDL_SetError("%s", unreachable_display().c_str());
             return false;
         }
         wake_event_ = SDL_RegisterEvents(1);

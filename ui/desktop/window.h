@@ -38,7 +38,8 @@ class Window {
         /// Never FullScreen or ReleaseMouse, which the window does by itself.
         std::function<void(HostAction action)> action;
     };
-    /// The error is one line for people: there is no display, or SDL cannot use it.
+    /// The error is one line for people: there is no display, or SDL cannot use it. A video driver that shows nothing
+    /// will do only if SDL_VIDEODRIVER names it.
     static tl::expected<std::unique_ptr<Window>, std::string> open(const std::string& title, devices::Key host_key,
                                                                    Listener listener);
     ~Window();
