@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Drives `vpc run`'s window under Xvfb with real input events, and looks at the pixels of the X server's frame buffer.
+"""Drives the windows of `vpc run` and `vpc start` under Xvfb with real input events, and looks at the pixels of the X
+server's frame buffer.
 
 Exit status: 0 all as it should be, 1 something differs, 77 a guest's image or a tool is missing (a failure instead when
 VPC_GUESTS_REQUIRED is set)."""
@@ -15,12 +16,13 @@ import subprocess
 import sys
 import time
 
-from guest_screen import Failure, read_png
+from guest_screen import Failure, read_png, screen_lines
 from run_guest import SKIPPED
 
 SCREEN = (1600, 1200)
 TOOLS = ["Xvfb", "openbox", "xdotool", "xwininfo"]
 PATIENCE = 60  # seconds, for anything that has to happen
+MESSAGE_WIDTH, MESSAGE_COLOUR = 592, bytes.fromhex("801010")
 HOST_KEY = "108"  # right Alt by its evdev key code; by name xdotool presses left Alt, too
 
 
@@ -52,7 +54,7 @@ class Display:
         os.close(writer)
         with os.fdopen(reader) as pipe:
             self.name = ":" + pipe.readline().strip()
-        self.environment = {key: value for key, value in os.environ.items() if key not in ("WAYLAND_DISPLAY", "SDL_VIDEODRIVER")}
+        self.environment = {key: value for key, value in os.environ.items() if key not in ("WAYLAND_DISPLAY", "SDL_VIDEODRIVER", "SDL_VIDEO_DRIVER")}
         self.environment.update(DISPLAY=self.name, HOME=str(work), XDG_CONFIG_HOME=str(work))
         self.manager = subprocess.Popen(["openbox"], env=self.environment, stderr=subprocess.DEVNULL)
         eventually("a window manager", lambda: self.run("xdotool", "get_num_desktops", check=False))
@@ -86,7 +88,7 @@ class ShownMachine:
     """A machine's window."""
 
     def __init__(self, display, image, work):
-        self.display, self.work = display, work
+        self.display, self.work, self.guests = display, work, image.parent
         shutil.copy(image, work / "disk.img")
         self.serial_file, self.picture = work / "serial.txt", work / "screen.png"
         for file in (self.serial_file, self.picture):
@@ -121,6 +123,25 @@ class ShownMachine:
 
     def pixels(self):
         return self.display.pixels(*self.place())
+
+    def message(self):
+        """The text of the message laid over the picture; empty if there is none."""
+        x, y, width, height = self.place()
+        x += (width - MESSAGE_WIDTH) // 2
+        margin = self.display.pixels(x, y, 1, height)
+        rows = 0
+        while margin[rows * 3:rows * 3 + 3] == MESSAGE_COLOUR:
+            rows += 1
+        if rows <= 16:
+            return ""
+        text_width, text_height = MESSAGE_WIDTH - 16, rows - 16
+        return "\n".join(screen_lines(text_width, text_height, self.display.pixels(x + 8, y + 8, text_width, text_height), self.guests))
+
+    def wait_message(self, pattern):
+        eventually(f"a message /{pattern}/", lambda: re.search(pattern, self.message()))
+
+    def wait_no_message(self):
+        eventually("a picture without a message", lambda: self.message() == "")
 
     def move_pointer(self, x, y):
         left, top, _, _ = self.place()
@@ -179,6 +200,7 @@ class StartedMachine(ShownMachine):
         super().__init__(display, image, work)
         self.program = vpc
         self.environment = dict(display.environment, XDG_DATA_HOME=str(work / "data"), XDG_RUNTIME_DIR=str(work))
+        shutil.rmtree(work / "data", ignore_errors=True)  # an earlier case's
         self.vpc("create", "tiny", "--memory", str(memory), "--hda", work / "disk.img", "--serial", f"file:{self.serial_file}")
         self.start()
 
@@ -190,8 +212,11 @@ class StartedMachine(ShownMachine):
     def start(self):
         self.vpc("start", "tiny")
         self.find_window("^tiny - VPC")
+        self.process = int(self.display.run("xdotool", "getwindowpid", self.window))
 
-    def wait_state(self, state):
+    def wait_end(self, state):
+        """Not for the state alone, which is there before the process lets go of the machine."""
+        eventually("the end of the machine's process", lambda: not pathlib.Path(f"/proc/{self.process}").exists())
         eventually(f"the state {state}", lambda: json.loads(self.vpc("show", "tiny", "--json"))["state"] == state)
 
     def kill(self):
@@ -356,17 +381,18 @@ def idle(machine):
 
 
 def refuse_to_save(machine):
-    """With a file size limit below the saved state's: a box says why the machine runs on."""
-    process = int(machine.display.run("xdotool", "getwindowpid", machine.window))
-    before = resource.prlimit(process, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    """With a file size limit below the saved state's: the window says why the machine runs on."""
+    before = resource.prlimit(machine.process, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
     machine.host("F4")
-    windows = lambda: re.findall(r'(0x\w+) "tiny - VPC', machine.display.run("xwininfo", "-root", "-tree"))  # xdotool does not find boxes
-    boxes = eventually("a box", lambda: [window for window in windows() if int(window, 16) != int(machine.window)])
-    machine.xdotool("windowactivate", "--sync", boxes[0], "key", "Return")
-    eventually("no box any more", lambda: boxes[0] not in windows())
-    resource.prlimit(process, resource.RLIMIT_FSIZE, before)
+    machine.wait_message(r"File too large[^\0]*\n\nThe machine is still on. To turn it off: vpc turnoff 'tiny'\n")
+    resource.prlimit(machine.process, resource.RLIMIT_FSIZE, before)
     eventually("a title that says running", lambda: machine.title() == "tiny - VPC - running")
-    machine.xdotool("windowactivate", "--sync", machine.window)
+    at = len(machine.serial())
+    machine.xdotool("key", "Escape")
+    machine.wait_no_message()
+    machine.xdotool("key", "a")
+    machine.wait_serial("k1E\r\nk9E\r\n", at)
+    expect("k01" not in machine.serial()[at:], "the Escape that took the message away reached the guest")
 
 
 def started_machine(machine):
@@ -383,7 +409,7 @@ def started_machine(machine):
     machine.wait_still(1)
     before = machine.pixels()
     machine.xdotool("key", "alt+F4")  # to the window manager, which asks the window to close
-    machine.wait_state("saved")
+    machine.wait_end("saved")
     machine.start()
     machine.hide_pointer()
     eventually("the picture from before", lambda: machine.pixels() == before)
@@ -393,7 +419,43 @@ def started_machine(machine):
     machine.host("r")
     machine.wait_serial("TINY-INPUT\r\n", at)
     machine.host("F4")
-    machine.wait_state("saved")
+    machine.wait_end("saved")
+
+
+def discarding_machine(machine):
+    """A machine that cannot be saved says so in its window, runs on, and is turned off from outside while it says so."""
+    machine.vpc("turnoff", "tiny")
+    machine.vpc("set", "tiny", "--undo", "true")
+    settings, = (machine.work / "data").rglob("tiny.vmc")
+    text = settings.read_text(encoding="utf-16")
+    changed = re.sub(r"(<default_action[^>]*>)\d", r"\g<1>0", text)
+    expect(changed != text, f"no undo action in the settings:\n{text}")
+    settings.write_text(changed, encoding="utf-16")
+    machine.serial_file.unlink()
+    machine.start()
+    machine.hide_pointer()
+    at = machine.wait_serial("TINY-INPUT\r\n")
+
+    machine.xdotool("key", "alt+F4")  # to the window manager, which asks the window to close
+    machine.wait_message(r"^The machine is not saved, because its undo action is Discard\.\n\n.*: vpc turnoff 'tiny'\n")
+    at = machine.wait_serial(r"k38\r\n(.|\n)*kB8\r\n", at)  # the Alt, held until the window manager took the keyboard
+    machine.xdotool("key", "b")
+    at = machine.wait_serial("k30\r\nkB0\r\n", at)
+    expect(machine.message() != "", "a key to the guest has taken the message away")
+    machine.move_pointer(300, 200)
+    machine.xdotool("click", "1")
+    machine.wait_no_message()
+    machine.xdotool("key", "b")
+    at = machine.wait_serial("k30\r\nkB0\r\n", at)
+    expect("releases the mouse" not in machine.title(), "the click that took the message away captured the mouse")
+
+    machine.host("F4")
+    machine.wait_message("^The machine is not saved")
+    start = time.monotonic()
+    machine.vpc("turnoff", "tiny")
+    expect(time.monotonic() - start < 5, f"turning off took {time.monotonic() - start:.1f} s")
+    machine.wait_end("turned_off")
+    expect(machine.window not in machine.display.run("xdotool", "search", "--name", "^tiny - VPC", check=False).split(), "the window is still there")
 
 
 def colours(pixels):
@@ -424,17 +486,34 @@ def graphical_installer(machine):
 
 
 def without_display(vpc, guests, work):
-    """No display: one line says so, and the machine runs headless."""
-    environment = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER")}
+    """No display, or none that can be reached: one line says so, and the machine runs headless."""
+    inherited = {key: value for key, value in os.environ.items() if key not in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER", "SDL_VIDEO_DRIVER")}
+    inherited.update(XDG_RUNTIME_DIR=str(work), XDG_DATA_HOME=str(work / "data"))
     shutil.copy(guests / "hello.img", work / "disk.img")
-    result = subprocess.run([vpc, "run", "--hda", work / "disk.img", "--until-serial", "TINY-HELLO", "--time-limit", "60"],
-                            env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    expect(result.returncode == 0, f"vpc ended with {result.returncode}: {result.stderr}")
-    expect(re.fullmatch(r"vpc: no window, running headless: there is no display.*\n", result.stderr), f"stderr: {result.stderr}")
+    shutil.rmtree(work / "data", ignore_errors=True)
+
+    def check(arguments, environment, errors):
+        result = subprocess.run([vpc, *arguments], env={**inherited, **environment}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        expect(result.returncode == 0, f"vpc {arguments[0]} ended with {result.returncode}: {result.stderr}")
+        expect(re.fullmatch(errors, result.stderr), f"vpc {arguments[0]} under {environment} says: {result.stderr}")
+
+    run = ["run", "--hda", work / "disk.img", "--until-serial", "TINY-HELLO", "--time-limit", "60"]
+    nowhere = {"DISPLAY": ":nowhere"}
+    told = r"vpc: no window, running headless: no display can be reached, DISPLAY is ':nowhere'\n"
+    check(run, {}, r"vpc: no window, running headless: there is no display.*\n")
+    check(run, nowhere, told)
+    check(["create", "tiny", "--hda", work / "disk.img"], nowhere, "")
+    try:
+        check(["start", "tiny"], nowhere, told)
+    finally:
+        check(["turnoff", "tiny"], nowhere, "")
+    check(run, {"SDL_VIDEODRIVER": "offscreen", **nowhere}, "")
+    check(run, {"SDL_VIDEODRIVER": "dummy"}, "")
 
 
 CASES = [(typing_and_pixels, Machine, "grub-rescue-usb.img", 64), (keyboard_mouse_and_host_key, Machine, "input.img", 64),
-         (absolute_pointer, Machine, "pointer.img", 64), (started_machine, StartedMachine, "input.img", 64), (idle, Machine, "hello.img", 64),
+         (absolute_pointer, Machine, "pointer.img", 64), (started_machine, StartedMachine, "input.img", 64),
+         (discarding_machine, StartedMachine, "input.img", 64), (idle, Machine, "hello.img", 64),
          (graphical_installer, Machine, "installer-gtk.img", 768)]
 
 
@@ -472,7 +551,7 @@ def main():
             finally:
                 if machine:
                     machine.kill()
-        if not options.case:
+        if not options.case or "without_display" in options.case:
             without_display(vpc, guests, work)
     except Failure as failure:
         failures += 1

@@ -1,9 +1,11 @@
 #include "ui/cli/machine_window.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include "devices/board.h"
+#include "ui/cli/firmware.h"
 #include "ui/cli/key_script.h"
 
 namespace vpc::cli {
@@ -30,6 +32,10 @@ tl::expected<std::unique_ptr<MachineWindow>, std::string> MachineWindow::open(co
         return tl::unexpected(window.error());
     }
     result->window_ = std::move(*window);
+    // Whatever the machine's own VGA BIOS is.
+    if (const auto vga_bios = load_firmware("vgabios-stdvga.bin", "")) {
+        result->font_ = desktop::find_font(*vga_bios);
+    }
     return result;
 }
 
@@ -151,7 +157,7 @@ void MachineWindow::look_at_screen() {
 }
 
 void MachineWindow::update_title(const std::string& state, std::uint8_t leds) {
-    std::string title = name_ + " - " + state;
+    std::string title = name_ + " - " + state + (told_.empty() ? "" : " - " + told_);
     if (window_->captured()) {
         title += " - the host key releases the mouse";
     }
@@ -162,6 +168,7 @@ void MachineWindow::update_title(const std::string& state, std::uint8_t leds) {
         lit += (leds & led) != 0 ? name : "";
     }
     title += lit.empty() ? "" : " -" + lit;
+    std::replace(title.begin(), title.end(), '\n', ' ');
     if (title != title_) {
         title_ = title;
         window_->set_title(title_);
@@ -189,7 +196,12 @@ void MachineWindow::process(std::chrono::milliseconds longest_wait, bool stands_
 }
 
 void MachineWindow::tell(const std::string& text) {
-    window_->tell(text);
+    devices::Frame picture;
+    if (font_ && !text.empty()) {
+        picture = desktop::message_picture(text + "\n\n(A click or the Escape key takes this message away.)", *font_);
+    }
+    window_->lay_over(picture);
+    told_ = font_ ? "" : text;
 }
 
 }  // namespace vpc::cli

@@ -11,6 +11,7 @@
 
 #include "devices/key.h"
 #include "devices/vga/frame.h"
+#include "ui/desktop/message_picture.h"
 #include "ui/desktop/window.h"
 
 namespace vpc::devices {
@@ -47,7 +48,7 @@ class MachineWindow {
     /// Handles what the user does for up to `longest_wait`, and shows what the machine does. A machine that stands
     /// still gets nothing. `state` is for the title.
     void process(std::chrono::milliseconds longest_wait, bool stands_still, const std::string& state);
-    /// See desktop::Window.
+    /// Shows something that went wrong until the user takes it away or something else is told; nothing if empty.
     void tell(const std::string& text);
 
   private:
@@ -70,6 +71,8 @@ class MachineWindow {
     const Controls controls_;
     std::string name_;
     std::unique_ptr<desktop::Window> window_;
+    std::optional<desktop::Font> font_;
+    std::string told_;  // for the title, if there is no font to write it
     Post post_;
     bool stands_still_ = false;
     std::string title_;

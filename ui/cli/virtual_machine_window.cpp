@@ -46,16 +46,22 @@ void VirtualMachineWindow::close() {
     } else if (closing_ == Closing::TurnsOff) {
         begin(&VirtualMachine::TurnOff);
     } else {
-        begin(&VirtualMachine::Save, fmt::format("\n\n'vpc turnoff {}' turns it off.", name_));
+        begin(&VirtualMachine::Save,
+              fmt::format("\n\nThe machine is still on. To turn it off: vpc turnoff '{}'", name_));
     }
 }
 
-void VirtualMachineWindow::begin(Method method, const std::string& advice) {
+void VirtualMachineWindow::begin(Method method, std::string advice) {
     if (task_) {
         return;
     }
-    if (const HResult error = (machine_.get()->*method)(task_); error != HResult::S_OK) {
-        window_->tell(std::string(tasks::hresult_text(error, tasks::Language::English)) + advice);
+    advice_ = std::move(advice);
+    window_->tell("");
+    const HResult error = (machine_.get()->*method)(task_);
+    if (method == &VirtualMachine::Save && error == HResult::E_FAIL) {  // it has this one reason
+        window_->tell("The machine is not saved, because its undo action is Discard." + advice_);
+    } else if (error != HResult::S_OK) {
+        window_->tell(std::string(tasks::hresult_text(error, tasks::Language::English)) + advice_);
     }
 }
 
@@ -75,7 +81,7 @@ void VirtualMachineWindow::process(std::chrono::milliseconds longest_wait) {
     if (task_ && task_->IsComplete()) {
         const auto task = std::move(task_);
         if (task->Error() != HResult::S_OK) {
-            window_->tell(task->Description() + ": " + task->ErrorDescription());
+            window_->tell(task->Description() + ": " + task->ErrorDescription() + advice_);
         }
     }
 }

@@ -11,7 +11,7 @@
 namespace vpc::cli {
 
 /// The window of a machine that has power states: its title tells them, closing it ends the machine (or cancels its
-/// start), and what goes wrong is told in a box. All members belong to the process's first thread.
+/// start), and what goes wrong is told in it. All members belong to the process's first thread.
 class VirtualMachineWindow {
   public:
     enum class Closing { Saves, TurnsOff };
@@ -30,7 +30,7 @@ class VirtualMachineWindow {
     VirtualMachineWindow(std::string machine, Closing closing) : name_(std::move(machine)), closing_(closing) {}
     void pause_or_resume();
     void close();
-    void begin(Method method, const std::string& advice = "");
+    void begin(Method method, std::string advice = "");
 
     const std::string name_;
     const Closing closing_;
@@ -38,6 +38,7 @@ class VirtualMachineWindow {
     std::shared_ptr<tasks::VirtualMachine> machine_;
     std::shared_ptr<tasks::IVMTask> startup_;  // until it is complete
     std::shared_ptr<tasks::IVMTask> task_;     // that the user has begun
+    std::string advice_;                       // what to do if that fails
 };
 
 }  // namespace vpc::cli

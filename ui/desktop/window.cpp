@@ -37,35 +37,32 @@ std::uint8_t button_bit(std::uint8_t button) {
     }
 }
 
-bool has_display() {
-    for (const char* name : {"DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"}) {
-        const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
-        if (value != nullptr && *value != '\0') {
-            return true;
-        }
-    }
-    return false;
+/// Empty if it is not set.
+std::string environment(const char* name) {
+    const char* value = std::getenv(name);  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
+    return value != nullptr ? value : "";
 }
 
-/// `text` with its words in lines that a box has room for.
-std::string in_lines(const std::string& text) {
-    constexpr std::size_t kColumns = 72;
-    std::string lines = text;
-    std::size_t start = 0;
-    while (lines.size() - start > kColumns) {
-        const std::size_t own_end = lines.find('\n', start);
-        std::size_t space = lines.rfind(' ', start + kColumns);
-        if (space == std::string::npos || space < start) {
-            space = lines.find(' ', start);
+bool has_display() {
+    return !(environment("DISPLAY") + environment("WAYLAND_DISPLAY") + environment("SDL_VIDEODRIVER")).empty();
+}
+
+/// Whether SDL has taken a video driver on which the user will see the window. Without a display that it can reach, it
+/// is content with one that shows nothing, or takes over the console.
+bool will_be_seen(const char* driver) {
+    const auto names_it = [driver](const std::string& list) { return SDL_strcasestr(list.c_str(), driver) != nullptr; };
+    return !names_it("dummy,offscreen,evdev,KMSDRM") || names_it(environment("SDL_VIDEODRIVER")) ||
+           names_it(environment("SDL_VIDEO_DRIVER"));
+}
+
+std::string unreachable_display() {
+    std::string text = "no display can be reached";
+    for (const char* name : {"DISPLAY", "WAYLAND_DISPLAY"}) {
+        if (const std::string value = environment(name); !value.empty()) {
+            text.append(", ").append(name).append(" is '").append(value).append("'");
         }
-        const std::size_t end = std::min(own_end, space);
-        if (end == std::string::npos) {
-            break;
-        }
-        lines[end] = '\n';
-        start = end + 1;
     }
-    return lines;
+    return text;
 }
 
 }  // namespace
@@ -75,6 +72,7 @@ class Window::Sdl {
   public:
     Sdl(devices::Key host_key, Listener listener) : host_key_(host_key), listener_(std::move(listener)) {}
     ~Sdl() {
+        SDL_DestroyTexture(overlay_);
         SDL_DestroyTexture(texture_);
         SDL_DestroyRenderer(renderer_);
         SDL_DestroyWindow(window_);
@@ -93,6 +91,10 @@ class Window::Sdl {
         SDL_SetHint(SDL_HINT_MOUSE_FOCUS_CLICKTHROUGH, "1");
         started_ = SDL_InitSubSystem(SDL_INIT_VIDEO) == 0;
         if (!started_) {
+            return false;
+        }
+        if (!will_be_seen(SDL_GetCurrentVideoDriver())) {
+            SDL_SetError("%s", unreachable_display().c_str());
             return false;
         }
         wake_event_ = SDL_RegisterEvents(1);
@@ -150,9 +152,21 @@ class Window::Sdl {
 
     void set_title(const std::string& title) { SDL_SetWindowTitle(window_, title.c_str()); }
 
-    void tell(const std::string& text) {
-        capture(false);
-        SDL_ShowSimpleMessageBox(SDL_MESSAGEBOX_ERROR, SDL_GetWindowTitle(window_), in_lines(text).c_str(), window_);
+    void lay_over(const devices::Frame& picture) {
+        SDL_DestroyTexture(overlay_);
+        overlay_ = nullptr;
+        overlay_width_ = static_cast<int>(picture.width);
+        overlay_height_ = static_cast<int>(picture.height);
+        if (!picture.pixels.empty()) {
+            capture(false);
+            overlay_ = SDL_CreateTexture(renderer_, SDL_PIXELFORMAT_RGB888, SDL_TEXTUREACCESS_STATIC, overlay_width_,
+                                         overlay_height_);
+        }
+        if (overlay_ != nullptr) {
+            SDL_UpdateTexture(overlay_, nullptr, picture.pixels.data(),
+                              overlay_width_ * static_cast<int>(sizeof(std::uint32_t)));
+        }
+        draw();
     }
 
     void set_absolute(bool absolute) {
@@ -202,6 +216,10 @@ class Window::Sdl {
     }
 
     void key(devices::Key key, bool pressed) {
+        if (pressed && overlay_ != nullptr && key == devices::Key::Escape) {
+            lay_over({});
+            return;
+        }
         const HostKey::Verdict verdict = host_key_.key(key, pressed);
         if (verdict.for_guest) {
             listener_.key(key, pressed);
@@ -236,6 +254,10 @@ class Window::Sdl {
     void button(const SDL_MouseButtonEvent& event) {
         const std::uint8_t bit = button_bit(event.button);
         const bool pressed = event.type == SDL_MOUSEBUTTONDOWN;
+        if (pressed && overlay_ != nullptr) {
+            lay_over({});
+            return;
+        }
         if (pressed && !captured_ && !absolute_) {
             capture(true);
             return;
@@ -296,17 +318,28 @@ class Window::Sdl {
         stale_ = false;
         SDL_SetRenderDrawColor(renderer_, 0, 0, 0, SDL_ALPHA_OPAQUE);
         SDL_RenderClear(renderer_);
+        int width = 0;
+        int height = 0;
+        SDL_GetRendererOutputSize(renderer_, &width, &height);
         if (texture_ != nullptr) {
-            int width = 0;
-            int height = 0;
-            SDL_GetRendererOutputSize(renderer_, &width, &height);
-            const PicturePlace place = place_picture(width_, height_, width, height);
-            const SDL_Rect target{place.x, place.y, place.width, place.height};
-            const bool whole = place.width % width_ == 0 && place.height % height_ == 0;
-            SDL_SetTextureScaleMode(texture_, whole ? SDL_ScaleModeNearest : SDL_ScaleModeLinear);
-            SDL_RenderCopy(renderer_, texture_, nullptr, &target);
+            copy(texture_, width_, height_, place_picture(width_, height_, width, height));
+        }
+        if (overlay_ != nullptr) {
+            // Letters are best read at a whole multiple of their size.
+            const int room = std::max(width - width % overlay_width_, std::min(width, overlay_width_));
+            PicturePlace place = place_picture(overlay_width_, overlay_height_, room, height);
+            place.x += (width - room) / 2;
+            place.y = 0;
+            copy(overlay_, overlay_width_, overlay_height_, place);
         }
         SDL_RenderPresent(renderer_);
+    }
+
+    void copy(SDL_Texture* texture, int width, int height, const PicturePlace& place) {
+        const SDL_Rect target{place.x, place.y, place.width, place.height};
+        const bool whole = place.width % width == 0 && place.height % height == 0;
+        SDL_SetTextureScaleMode(texture, whole ? SDL_ScaleModeNearest : SDL_ScaleModeLinear);
+        SDL_RenderCopy(renderer_, texture, nullptr, &target);
     }
 
     HostKey host_key_;
@@ -316,6 +349,9 @@ class Window::Sdl {
     SDL_Window* window_ = nullptr;
     SDL_Renderer* renderer_ = nullptr;
     SDL_Texture* texture_ = nullptr;
+    SDL_Texture* overlay_ = nullptr;
+    int overlay_width_ = 0;
+    int overlay_height_ = 0;
     int width_ = kFirstWidth;  // of the picture
     int height_ = kFirstHeight;
     int earlier_width_ = kFirstWidth;
@@ -355,8 +391,8 @@ void Window::show(const devices::Frame& frame) {
 void Window::set_title(const std::string& title) {
     sdl_->set_title(title);
 }
-void Window::tell(const std::string& text) {
-    sdl_->tell(text);
+void Window::lay_over(const devices::Frame& picture) {
+    sdl_->lay_over(picture);
 }
 void Window::set_absolute(bool absolute) {
     sdl_->set_absolute(absolute);

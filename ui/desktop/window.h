@@ -38,7 +38,8 @@ class Window {
         /// Never FullScreen or ReleaseMouse, which the window does by itself.
         std::function<void(HostAction action)> action;
     };
-    /// The error is one line for people: there is no display, or SDL cannot use it.
+    /// The error is one line for people: there is no display, or SDL cannot use it. A video driver that shows nothing
+    /// will do only if SDL_VIDEODRIVER names it.
     static tl::expected<std::unique_ptr<Window>, std::string> open(const std::string& title, devices::Key host_key,
                                                                    Listener listener);
     ~Window();
@@ -52,8 +53,9 @@ class Window {
 
     void show(const devices::Frame& frame);
     void set_title(const std::string& title);
-    /// Something that went wrong, in a box that the user has to close; blocks until then.
-    void tell(const std::string& text);
+    /// Lays a picture over the top of the machine's and releases the mouse, until a click or Escape, which are not
+    /// told, takes it away. An empty picture takes it away, too.
+    void lay_over(const devices::Frame& picture);
     /// Whether the guest wants to be told positions instead of movement.
     void set_absolute(bool absolute);
     bool captured() const;
