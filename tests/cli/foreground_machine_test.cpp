@@ -83,6 +83,7 @@ TEST_F(ForegroundMachine, IsNotSavedWhenItsChangesAreThrownAway) {
     EXPECT_TRUE(logs("yes"));
     const Ran ran = vpc("save a");
     EXPECT_EQ(ran.status, 1);
+    EXPECT_EQ(ran.output, "vpc: a: it is not saved, since its changes are to be thrown away; 'vpc turnoff' ends it\n");
     EXPECT_EQ(vpc("turnoff a").status, 0);
     EXPECT_TRUE(ended("turned off")) << output();
     EXPECT_EQ(state(), "saved") << "as before";

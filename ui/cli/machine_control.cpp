@@ -107,7 +107,11 @@ Answer MachineControl::answer(const std::string& method, const json& parameters)
         return simple(vm_->Resume());
     }
     if (method == "save") {
-        return begin(&tasks::VirtualMachine::Save);
+        Answer saving = begin(&tasks::VirtualMachine::Save);
+        if (!saving && saving.error().hresult == HResult::E_FAIL) {  // which has this one reason
+            saving.error().message = "it is not saved, since its changes are to be thrown away; 'vpc turnoff' ends it";
+        }
+        return saving;
     }
     if (method == "turn_off") {
         return turn_off(parameters);
