@@ -9,6 +9,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 # Debian's Bochs has its debugger built in, which waits to be told "c". Its own words go to stdout, so COM1 goes to 3.
 BOCHS_SHELL = 'exec "$@" 3>&1 >/dev/null <<END\nc\nEND'
 BOCHS_HEADS, BOCHS_SECTORS = 16, 32  # the images are multiples of 256 KiB, as Bochs wants whole cylinders
+BOCHS_VGABIOS = "/usr/share/vgabios/vgabios.bin"  # the default of Bochs 3.0 is not what Debian's file is called
 V86_FIRMWARE = pathlib.Path("/usr/share/seabios")
 
 
@@ -27,7 +28,8 @@ def bochs_command(options, image, memory):
     cylinders = image.stat().st_size // (BOCHS_HEADS * BOCHS_SECTORS * 512)
     changes = pathlib.Path(tempfile.gettempdir()) / "vpc-bench-bochs"  # Bochs adds a suffix, and unlinks it at once
     return ["sh", "-c", BOCHS_SHELL, "sh", options.bochs, "-q", "-f", "/dev/null", f"megs: {memory}",
-            "cpu: ips=50000000", "clock: sync=none", "boot: disk", "log: /dev/null", "panic: action=fatal",
+            f"vgaromimage: file={BOCHS_VGABIOS}", "cpu: ips=50000000", "clock: sync=none", "boot: disk",
+            "log: /dev/null", "panic: action=fatal",
             'display_library: rfb, options="timeout=0"', "com1: enabled=1, mode=file, dev=/dev/fd/3",
             f"ata0-master: type=disk, mode=volatile, path={image}, journal={changes}, "
             f"cylinders={cylinders}, heads={BOCHS_HEADS}, spt={BOCHS_SECTORS}"]
