@@ -268,10 +268,11 @@ def main():
     parser.add_argument("--pin", type=int, metavar="CPU", help="keep each program on one host CPU, by its number")
     parser.add_argument("--only", choices=EMULATORS, help="measure one of them only")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all runs and the medians")
-    parser.add_argument("--check", action="store_true", help="exit 1 when a limit is exceeded: whole Linux run and boot "
-                        f"{WHOLE_LIMIT}, every other row {ROW_LIMIT}, geometric means {MEAN_LIMIT}, distance to a faster "
-                        f"peer closed {100 * CLOSED_LIMIT:.0f} %%, an idle guest {IDLE_LIMIT} %%, memory {MEMORY_LIMIT} "
-                        "MiB above what was touched")
+    parser.add_argument("--check", action="store_true",
+                        help="exit 1 when a limit is exceeded: whole Linux run and boot "
+                             f"{WHOLE_LIMIT}, every other row {ROW_LIMIT}, geometric means {MEAN_LIMIT}, distance to a "
+                             f"faster peer closed {100 * CLOSED_LIMIT:.0f} %%, an idle guest {IDLE_LIMIT} %%, memory "
+                             f"{MEMORY_LIMIT} MiB above what was touched")
     options = parser.parse_args()
     unknown = set(options.benches) - set(BENCHES)
     if unknown or options.runs < 1:
