@@ -20,8 +20,9 @@ for_guests=(nasm syslinux syslinux-common isolinux mtools dosfstools fdisk cpio 
     gcc-multilib libc6-dev-i386)
 for_tests=(git dosfstools e2fsprogs libvhdi-utils mtools ntfs-3g qemu-utils clang libclang-rt-dev clang-format clang-tidy xvfb
     xdotool x11-utils openbox)
-for_bench=(qemu-system-x86 zstd)
+for_bench=(qemu-system-x86 bochs bochs-term bochsbios vgabios zstd) # bochs-term: else Bochs brings a larger display
 unicorn_at_least=2.1.1
+v86_version=0.5.462
 
 say() { printf '\n== %s\n' "$*"; }
 fail() {
@@ -101,6 +102,16 @@ install_packages() { # install_packages PACKAGE...: those of them that are missi
     done
 }
 
+# An npm package, for the bench only, which leaves out what is not there.
+install_v86() {
+    local folder=$top/build/peers
+    ! grep -qs "\"version\": \"$v86_version[+\"]" "$folder/node_modules/v86/package.json" || return 0
+    command -v npm >/dev/null || { say "v86 is left out of the bench: npm is missing"; return 0; }
+    say "Installing v86 $v86_version"
+    npm install --prefix "$folder" --no-audit --no-fund --loglevel error "v86@$v86_version" ||
+        say "v86 is left out of the bench: npm could not install it"
+}
+
 # --- building, running, testing ---------------------------------------------------------------------------------------
 
 # With plain sudo the packages are root's business and the rest is the user's, who wants to own what is built.
@@ -154,7 +165,7 @@ case ${1:-} in
     '' | --guests | --tests | --bench) ;;
     *) echo "setup.sh: unknown command '$1'; see ./setup.sh --help" >&2 && exit 2 ;;
 esac
-packages=("${for_build[@]}")
+packages=("${for_build[@]}") v86=
 case $command in
     run) packages+=("${for_guests[@]}") ;;
     test) packages+=("${for_guests[@]}" "${for_tests[@]}") ;;
@@ -164,17 +175,18 @@ if [ "$command" != run ]; then
         case $command$option in
             install--guests) packages+=("${for_guests[@]}") ;;
             install--tests) packages+=("${for_guests[@]}" "${for_tests[@]}") ;;
-            install--bench) packages+=("${for_guests[@]}" "${for_bench[@]}") ;;
+            install--bench) packages+=("${for_guests[@]}" "${for_bench[@]}") && v86=wanted ;;
             *) echo "setup.sh: $command does not know '$option'; see ./setup.sh --help" >&2 && exit 2 ;;
         esac
     done
 fi
 
 install_packages "${packages[@]}"
-[ "$command" != install ] || exit 0
+[ "$command$v86" != install ] || exit 0
 rest_as_user "$command" "$@"
 mkdir -p "$top/build"
 case $command in
+    install) install_v86 ;;
     build) configure_and_build release ;;
     run) run "$@" ;;
     test) test_all ;;
