@@ -173,15 +173,17 @@ tl::expected<tasks::RegisteredMachine, std::string> find_machine(const std::stri
     tasks::RegisteredMachine machine;
     const std::filesystem::path file = name;
     if (name.find('/') != std::string::npos || file.extension() == ".vmc") {
-        machine = {.name = file.stem().string(), .file = absolute(name)};
-        std::error_code ignored;
-        if (!std::filesystem::exists(machine.file, ignored)) {
-            return tl::unexpected(fmt::format("'{}' is not there", name));
-        }
-        return machine;
+        std::error_code error;
+        // A link's own folder has nothing of the machine.
+        machine = {.name = file.stem().string(), .file = std::filesystem::canonical(file, error)};
+        return error ? tl::unexpected(fmt::format("'{}' is not there", name))
+                     : tl::expected<tasks::RegisteredMachine, std::string>(std::move(machine));
     }
     const tasks::MachineRegistry registry(tasks::MachineRegistry::default_folder());
-    const tasks::Outcome found = registry.find(name, machine);
+    tasks::Outcome found = registry.find(name, machine);
+    if (found.error == tasks::HResult::S_OK) {
+        found = tasks::MachineRegistry::check_present(machine);
+    }
     if (found.error != tasks::HResult::S_OK) {
         return tl::unexpected(
             fmt::format("{}: {}", tasks::hresult_text(found.error, tasks::Language::English), found.detail));
