@@ -114,6 +114,10 @@ Outcome VirtualPC::open_machine(const RegisteredMachine& registered, std::shared
         return MachineRegistry::change(
             registered, [&](Vmc& changed) { write_undo_disks(undo_disks, changed, folder); }, *lock);
     };
+    settings.host_time_sync_changed = [registered, lock](bool enabled) {
+        return MachineRegistry::change(
+            registered, [&](Vmc& changed) { write_host_time_sync(enabled, changed); }, *lock);
+    };
     machine = VirtualMachine::make(std::move(settings), worker_, tasks_);
     known = machine;
     return {};

@@ -72,6 +72,8 @@ struct MachineSettings {
     std::array<std::function<void(std::uint8_t)>, 2> serial;
     std::function<std::int64_t()> unix_time;
     bool host_time_sync = true;  ///< the agent sets the guest's clock when it is off
+    /// Keeps it in the machine's configuration, before it counts. Empty: nobody does.
+    std::function<disk::Status(bool)> host_time_sync_changed;
     std::chrono::milliseconds heart_beat = GuestSession::kHeartBeat;
     Language language = Language::English;
 };
@@ -173,6 +175,9 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     /// The same without a new medium. VM_E_NO_MEDIA_CAPTURED: there is none. VM_E_MEDIA_UNMOUNT_FAIL: the guest has
     /// locked the tray.
     Outcome eject_medium(RemovableDrive drive);
+    bool host_time_sync() const;
+    /// VM_E_PREF_VM_ACTIVE: running or saved. Those of keeping it: it stays what it was.
+    Outcome set_host_time_sync(bool enabled);
     /// The running guest's. VM_E_VM_NOT_RUNNING, VM_E_VM_PAUSED.
     HResult guest_session(std::shared_ptr<GuestSession>& session) const;
     /// A task that works with the guest and leaves the machine to everybody.
@@ -240,6 +245,7 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     RemovableMedia media_;
     UndoDisks undo_disks_;
     VMUndoAction undo_action_;
+    bool host_time_sync_;
     std::array<std::array<std::uint8_t, 16>, 4> disk_ids_{};  // of the running machine's disks
 };
 

@@ -75,6 +75,15 @@ TEST_F(MachineCommand, SetChangesWhatIsGivenAndKeepsTheRest) {
     ASSERT_EQ(vpc("set a --undo true").status, 0);
     EXPECT_EQ(show("a")["undo"], true);
     EXPECT_EQ(show("a")["memory"], 32);
+    EXPECT_EQ(show("a")["time_sync"], true);
+    ASSERT_EQ(vpc("set a --time-sync off").status, 0);
+    EXPECT_EQ(show("a")["time_sync"], false);
+    ASSERT_EQ(vpc("set a --boot c").status, 0);
+    EXPECT_EQ(show("a")["time_sync"], false);
+    EXPECT_NE(vpc("show a").output.find("time_sync    false\n"), std::string::npos);
+    ASSERT_EQ(vpc("set a --time-sync on").status, 0);
+    EXPECT_EQ(show("a")["time_sync"], true);
+    EXPECT_EQ(vpc("set a --time-sync maybe").status, 2);
     EXPECT_EQ(vpc("set a --memory 99999").status, 2);
     EXPECT_EQ(vpc("set a --serial nonsense").status, 2);
     EXPECT_EQ(show("a")["memory"], 32);

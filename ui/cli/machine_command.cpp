@@ -31,6 +31,7 @@ struct MachineOptions {
     std::string file;
     bool json = false;
     bool undo = false;
+    bool time_sync = true;
     RunOptions machine;
 };
 
@@ -181,6 +182,7 @@ ExitStatus show(const MachineOptions& options) {
     for (const auto& file : parts.undo_disks) {
         object["undo_disks"].push_back(file.string());
     }
+    object["time_sync"] = parts.host_time_sync;
     object["missing"] = Json::array();
     for (const auto& missing : read.missing) {
         object["missing"].push_back(missing.file.string());
@@ -219,6 +221,7 @@ ExitStatus set(const MachineOptions& options, const IsGiven& given) {
     }
     tasks::MachineConfiguration after = configuration_of(*merged);
     after.undo = given("--undo") ? options.undo : before.undo;
+    after.host_time_sync = given("--time-sync") ? options.time_sync : before.host_time_sync;
     // An undo disk that is switched off, or whose disk is another one now, is deleted.
     std::vector<std::filesystem::path> forgotten;
     for (std::size_t place = 0; place < after.undo_disks.size(); ++place) {
@@ -301,6 +304,10 @@ void add_machine_commands(CLI::App& app, Action& action) {
         add_machine_options(*command, options->machine);
         command->add_option("--undo", options->undo, "undo disks: true or false, which deletes them")
             ->type_name("BOOL");
+        command
+            ->add_option("--time-sync", options->time_sync,
+                         "whether the agent in the guest (see vpc guest-info) sets its clock by the host's")
+            ->type_name("on|off");
         command->footer(
             "Options that are not given stay as they are; an empty value takes a part away. Not while the machine is\n"
             "running or saved. NAME may also be the path of a .vmc file.\n"

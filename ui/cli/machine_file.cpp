@@ -93,6 +93,7 @@ tasks::MachineConfiguration configuration_of(const RunOptions& options) {
     machine.undo = options.undo_disks_on;
     machine.undo_disks = options.undo_disks;
     machine.undo_action = options.undo_action;
+    machine.host_time_sync = options.host_time_sync;
     return machine;
 }
 
@@ -144,6 +145,7 @@ tl::expected<RunOptions, std::string> options_over(const tasks::MachineConfigura
     merged.undo_disks_on = machine.undo;
     merged.undo_disks = machine.undo_disks;
     merged.undo_action = machine.undo_action;
+    merged.host_time_sync = machine.host_time_sync;
     return merged;
 }
 

@@ -143,6 +143,7 @@ std::string Host::prepare(const RunOptions& options) {
     settings.undoable = options.undo_disks_on;
     settings.undo_disks = options.undo_disks;
     settings.undo_action = options.undo_action;
+    settings.host_time_sync = options.host_time_sync;
     settings.undo_folder = machine_.file.parent_path();
     settings.undo_disks_changed = [this](const tasks::UndoDisks& undo_disks) { return store_undo_disks(undo_disks); };
     for (std::size_t i = 0; i < options.disks.size(); ++i) {
