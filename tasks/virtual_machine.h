@@ -113,8 +113,10 @@ struct MachineSettings {
 /// | UndoDisks | VM_E_VM_RUNNING_OR_SAVED |                                                                    |
 // clang-format on
 ///
-/// Virtual PC commits the undo disks of a saved machine, too. Here its saved state would not fit the disks any more, so
-/// that the state has to be discarded or gone on from first.
+/// Virtual PC commits the undo disks of a saved machine, too. Here it is refused, and the state has to be discarded or
+/// gone on from first: a commit writes into the disk in place, so that after an interrupted one nothing could tell the
+/// disk from one that somebody else wrote to, on which the state must never be resumed. It could be proved by a
+/// checksum of what the guest sees, taken before the commit and kept in the state with both generations of every disk.
 ///
 /// All of them: VM_E_APP_SHUTTING_DOWN. A method called while another one's task works on the machine is in the wrong
 /// state. Events come in the order that Virtual Server publishes, Save ending with Saved; a Reset passes TurningOff,
