@@ -238,6 +238,14 @@ HResult GuestOS::HeartbeatPercentage(std::int32_t& percent) const {
     return HResult::S_OK;
 }
 
+bool GuestOS::IsHostTimeSyncEnabled() const {
+    return machine_->host_time_sync();
+}
+
+HResult GuestOS::IsHostTimeSyncEnabled(bool enabled) {
+    return machine_->set_host_time_sync(enabled).error;
+}
+
 HResult GuestOS::CanShutdown(bool& can) const {
     GuestInformation all;
     const HResult asked = information(all).error;

@@ -69,6 +69,11 @@ class GuestOS {
     HResult ComputerName(std::string& name) const;
     HResult OSName(std::string& name) const;
     HResult OSVersion(std::string& version) const;
+    /// Whether the agent sets the guest's clock when it differs from the host's, in whatever state the machine is.
+    bool IsHostTimeSyncEnabled() const;
+    /// Kept in the configuration of a machine that has one. VM_E_PREF_VM_ACTIVE: it is running or saved; those of
+    /// writing the configuration.
+    HResult IsHostTimeSyncEnabled(bool enabled);
     // NOLINTEND(readability-identifier-naming)
 
     /// All of it at once; a command that the agent does not have leaves its part empty.

@@ -1,10 +1,21 @@
 // VirtualPC's machines.
+#include <system_error>
 #include <utility>
 
 #include "tasks/machine_settings.h"
 #include "tasks/virtual_pc.h"
 
 namespace vpc::tasks {
+namespace {
+
+/// The same for every way to one configuration.
+std::filesystem::path real_path(const RegisteredMachine& machine) {
+    std::error_code error;
+    auto real = std::filesystem::weakly_canonical(machine.file, error);
+    return error ? machine.file : real;
+}
+
+}  // namespace
 
 HResult VirtualPC::CreateVirtualMachine(const std::string& name, const MachineConfiguration& configuration,
                                         std::shared_ptr<VirtualMachine>& machine) {
@@ -27,9 +38,61 @@ HResult VirtualPC::DeleteVirtualMachine(const std::string& name) {
     return removed.error == HResult::VM_E_VM_UNKNOWN ? HResult::S_FALSE : removed.error;
 }
 
+HResult VirtualPC::RegisterVirtualMachine(const std::string& name, const std::filesystem::path& path,
+                                          std::shared_ptr<VirtualMachine>& machine) {
+    RegisteredMachine registered;
+    if (const Outcome added = registry_.add(name, path, registered); added.error != HResult::S_OK) {
+        return added.error;
+    }
+    const Outcome opened = open_machine(registered, machine);
+    if (opened.error != HResult::S_OK) {
+        MachineRegistry::remove_link(registered);
+    }
+    return opened.error;
+}
+
+HResult VirtualPC::UnregisterVirtualMachine(const std::string& name) {
+    RegisteredMachine registered;
+    const Outcome found = registry_.find(name, registered);
+    return found.error == HResult::S_OK ? unregister(registered) : found.error;
+}
+
+HResult VirtualPC::UnregisterVirtualMachine(const std::shared_ptr<VirtualMachine>& machine) {
+    if (!machine) {
+        return HResult::E_POINTER;
+    }
+    for (const RegisteredMachine& each : registry_.machines()) {
+        bool same = false;
+        {
+            const std::scoped_lock guard(mutex_);
+            const auto known = machines_.find(real_path(each));
+            same = known != machines_.end() && known->second.lock() == machine;
+        }
+        if (same) {
+            return unregister(each);
+        }
+    }
+    return HResult::VM_E_VM_UNKNOWN;
+}
+
+HResult VirtualPC::unregister(const RegisteredMachine& registered) {
+    std::shared_ptr<VirtualMachine> own;
+    {
+        const std::scoped_lock guard(mutex_);
+        const auto known = machines_.find(real_path(registered));
+        own = known == machines_.end() ? nullptr : known->second.lock();
+    }
+    if (!own) {
+        return registry_.withdraw(registered.name).error;
+    }
+    const VMVMState state = own->State();
+    return state == VMVMState::TurnedOff || state == VMVMState::Saved ? MachineRegistry::remove_link(registered).error
+                                                                      : HResult::VM_E_VM_RUNNING;
+}
+
 Outcome VirtualPC::open_machine(const RegisteredMachine& registered, std::shared_ptr<VirtualMachine>& machine) {
     const std::scoped_lock guard(mutex_);
-    std::weak_ptr<VirtualMachine>& known = machines_[registered.file];
+    std::weak_ptr<VirtualMachine>& known = machines_[real_path(registered)];
     if ((machine = known.lock())) {
         return {};
     }
@@ -50,6 +113,10 @@ Outcome VirtualPC::open_machine(const RegisteredMachine& registered, std::shared
     settings.undo_disks_changed = [registered, folder, lock](const UndoDisks& undo_disks) {
         return MachineRegistry::change(
             registered, [&](Vmc& changed) { write_undo_disks(undo_disks, changed, folder); }, *lock);
+    };
+    settings.host_time_sync_changed = [registered, lock](bool enabled) {
+        return MachineRegistry::change(
+            registered, [&](Vmc& changed) { write_host_time_sync(enabled, changed); }, *lock);
     };
     machine = VirtualMachine::make(std::move(settings), worker_, tasks_);
     known = machine;

@@ -15,6 +15,7 @@ constexpr const char* kAdapters = "hardware/pci_bus/ethernet_adapter/controller_
 constexpr const char* kSound = "settings/sound/sound_adapter/enable";
 constexpr const char* kUndo = "settings/undo_drives/enabled";
 constexpr const char* kUndoAction = "settings/undo_drives/default_action";
+constexpr const char* kTimeSync = "integration/microsoft/host_time_sync/enabled";
 constexpr const char* kCpu = "vpc/cpu";
 constexpr const char* kBootOrder = "vpc/boot_order";
 constexpr const char* kBios = "vpc/bios";
@@ -151,6 +152,7 @@ ReadConfiguration read_configuration(const Vmc& vmc, const std::filesystem::path
     if (std::int64_t action = 0; vmc.get(kUndoAction, action) == HResult::S_OK && action >= 0 && action <= 2) {
         machine.undo_action = static_cast<VMUndoAction>(action);
     }
+    vmc.get(kTimeSync, machine.host_time_sync);
     if (std::int64_t adapters = 0; vmc.get(kAdapters, adapters) == HResult::S_OK && adapters > 0) {
         read.left_out.push_back(
             fmt::format("{} network adapter{}: not supported yet", adapters, adapters == 1 ? "" : "s"));
@@ -167,6 +169,14 @@ void write_undo_disks(const std::array<std::filesystem::path, 4>& undo_disks, Vm
         if (!undo_disks[place].empty() || !vmc.file(undo_key(place), folder).path.empty()) {
             vmc.set_file(undo_key(place), undo_disks[place], folder);
         }
+    }
+}
+
+void write_host_time_sync(bool enabled, Vmc& vmc) {
+    bool before = MachineConfiguration().host_time_sync;
+    vmc.get(kTimeSync, before);
+    if (enabled != before) {
+        vmc.set(kTimeSync, enabled);
     }
 }
 
@@ -206,6 +216,7 @@ void write_configuration(const MachineConfiguration& machine, Vmc& vmc, const st
     if (std::int64_t before = 0; machine.undo || vmc.get(kUndoAction, before) == HResult::S_OK) {
         vmc.set(kUndoAction, static_cast<std::int64_t>(machine.undo_action));
     }
+    write_host_time_sync(machine.host_time_sync, vmc);
 }
 
 }  // namespace vpc::tasks

@@ -14,9 +14,9 @@ namespace vpc::tasks {
 /// What a configuration file says of a machine, as far as this program can build it.
 ///
 /// Keys are Virtual PC's where it has them (hardware/memory/ram_size, the drives, the floppies, a serial port's text
-/// file, settings/undo_drives). What it keeps elsewhere or not at all is below `vpc`: `cpu`, `boot_order` (its
-/// own lies in the CMOS, in a form that only its BIOS knows), `bios`, `vga_bios`, `parallel_port`, and
-/// `serial_port[@id=0]` for back ends that it does not have. An empty leaf counts as missing.
+/// file, settings/undo_drives, integration/microsoft/host_time_sync). What it keeps elsewhere or not at all is below
+/// `vpc`: `cpu`, `boot_order` (its own lies in the CMOS, in a form that only its BIOS knows), `bios`, `vga_bios`,
+/// `parallel_port`, and `serial_port[@id=0]` for back ends that it does not have. An empty leaf counts as missing.
 struct MachineConfiguration {
     std::uint64_t memory = 128;  ///< MiB
     /// Primary master and slave, secondary master and slave; empty: no hard disk.
@@ -35,6 +35,7 @@ struct MachineConfiguration {
     bool undo = false;                                ///< undo disks are switched on
     std::array<std::filesystem::path, 4> undo_disks;  ///< of hard_disks; empty: none is begun
     VMUndoAction undo_action = VMUndoAction::Keep;    ///< when the machine is off
+    bool host_time_sync = true;                       ///< the guest's clock follows the host's
 
     bool operator==(const MachineConfiguration&) const = default;
 };
@@ -61,6 +62,8 @@ ReadConfiguration read_configuration(const Vmc& vmc, const std::filesystem::path
 /// Where the undo disks are, alone.
 void write_undo_disks(const std::array<std::filesystem::path, 4>& undo_disks, Vmc& vmc,
                       const std::filesystem::path& folder);
+/// MachineConfiguration::host_time_sync alone; the default is not written where nothing else stands.
+void write_host_time_sync(bool enabled, Vmc& vmc);
 /// Puts the machine into the configuration and leaves alone what it does not know. Paths must be absolute.
 void write_configuration(const MachineConfiguration& machine, Vmc& vmc, const std::filesystem::path& folder);
 

@@ -43,7 +43,7 @@ std::shared_ptr<GuestSession> VirtualMachine::connect_guest(devices::BoardConfig
         });
     };
     auto session = std::make_shared<GuestSession>(
-        wake, settings_.host_time_sync ? settings_.unix_time : std::function<std::int64_t()>(), settings_.heart_beat);
+        wake, host_time_sync() ? settings_.unix_time : std::function<std::int64_t()>(), settings_.heart_beat);
     configuration.was_reset = [session] { session->was_reset(); };
     if (!connected_otherwise) {
         configuration.serial[1] = [session](std::uint8_t byte) { session->agent().receive(byte); };
@@ -67,6 +67,26 @@ void VirtualMachine::end_guest(GuestSession::Event how) {
     if (session) {
         session->end(how);
     }
+}
+
+bool VirtualMachine::host_time_sync() const {
+    const std::scoped_lock guard(mutex_);
+    return host_time_sync_;
+}
+
+Outcome VirtualMachine::set_host_time_sync(bool enabled) {
+    VMVMState before{};
+    if (!take({VMVMState::TurnedOff}, before)) {
+        return {HResult::VM_E_PREF_VM_ACTIVE, VMTaskResult::UnexpectedError, {}};
+    }
+    const disk::Status kept =
+        settings_.host_time_sync_changed ? settings_.host_time_sync_changed(enabled) : disk::Status();
+    if (kept) {
+        const std::scoped_lock guard(mutex_);
+        host_time_sync_ = enabled;
+    }
+    release(VMVMState::TurnedOff);
+    return outcome_of(kept);
 }
 
 HResult VirtualMachine::guest_session(std::shared_ptr<GuestSession>& session) const {

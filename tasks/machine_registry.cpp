@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "disk/new_file.h"
 #include "disk/operations/undo_disk.h"
+#include "tasks/host_files.h"
 #include "tasks/machine_configuration.h"
 #include "tasks/worker.h"
 
@@ -34,6 +36,59 @@ Outcome host_problem(const std::filesystem::path& file, const std::error_code& e
 bool is_there(const std::filesystem::path& file) {
     std::error_code ignored;
     return std::filesystem::exists(std::filesystem::symlink_status(file, ignored));
+}
+
+constexpr const char* kExtension = ".vmc";
+
+/// Also of files that were named on Windows.
+bool has_extension(const std::filesystem::path& file) {
+    return lower(file.extension().string()) == kExtension;
+}
+
+/// The machine of a link in the registry's folder.
+RegisteredMachine follow(const std::filesystem::path& link) {
+    RegisteredMachine machine{.name = link.stem().string(), .file = {}, .link = link};
+    std::error_code error;
+    machine.file = std::filesystem::canonical(link, error);
+    std::error_code ignored;
+    if (error || !std::filesystem::is_regular_file(machine.file, ignored)) {
+        machine.missing = true;
+        machine.file = (link.parent_path() / std::filesystem::read_symlink(link, ignored)).lexically_normal();
+    }
+    return machine;
+}
+
+/// The `.vmc` that is to be registered, and its name, from what MachineRegistry::add() is given.
+Outcome find_unregistered(const std::string& name, const std::filesystem::path& path, RegisteredMachine& machine) {
+    if (const HResult checked = check_path(path); checked != HResult::S_OK) {
+        return refused(checked);
+    }
+    machine.name = has_extension(name) ? name.substr(0, name.rfind('.')) : name;
+    std::error_code error;
+    machine.file = path;
+    if (std::filesystem::is_directory(path, error) && !name.empty()) {
+        machine.file = path / (has_extension(name) ? name : name + kExtension);
+    }
+    if (machine.name.empty()) {
+        machine.name = machine.file.stem().string();
+    }
+    if (const HResult checked = check_machine_name(machine.name); checked != HResult::S_OK) {
+        return refused(checked, disk::quoted(machine.name));
+    }
+    if (!std::filesystem::is_directory(machine.file.parent_path(), error)) {
+        return refused(HResult::ERROR_PATH_NOT_FOUND, disk::quoted(machine.file.parent_path()));
+    }
+    machine.file = std::filesystem::canonical(machine.file, error);
+    if (error) {
+        return error == std::errc::no_such_file_or_directory ? refused(HResult::ERROR_FILE_NOT_FOUND)
+                                                             : host_problem(path, error);
+    }
+    if (!has_extension(machine.file)) {  // the saved state has the same name but for that
+        return refused(HResult::E_INVALIDARG,
+                       fmt::format("{} is no configuration, whose name ends with .vmc", disk::quoted(machine.file)));
+    }
+    const auto vmc = Vmc::read(machine.file);
+    return vmc ? Outcome{} : outcome_of(tl::unexpected(vmc.error()));
 }
 
 }  // namespace
@@ -72,9 +127,13 @@ std::vector<RegisteredMachine> MachineRegistry::machines() const {
     for (std::filesystem::directory_iterator each(folder_, error), end; !error && each != end; each.increment(error)) {
         const std::filesystem::path& file = each->path();
         std::error_code ignored;
-        if (file.extension() == ".vmc" && check_machine_name(file.stem().string()) == HResult::S_OK &&
-            each->is_regular_file(ignored)) {
-            machines.push_back({file.stem().string(), file});
+        if (file.extension() != kExtension || check_machine_name(file.stem().string()) != HResult::S_OK) {
+            continue;
+        }
+        if (each->is_symlink(ignored)) {
+            machines.push_back(follow(file));
+        } else if (each->is_regular_file(ignored)) {
+            machines.push_back({.name = file.stem().string(), .file = file});
         }
     }
     std::sort(machines.begin(), machines.end(), [](const auto& a, const auto& b) {
@@ -109,7 +168,71 @@ Outcome MachineRegistry::create(const std::string& name, const Vmc& configuratio
     return outcome_of(configuration.write(file_of(name)));
 }
 
+Outcome MachineRegistry::add(const std::string& name, const std::filesystem::path& path,
+                             RegisteredMachine& machine) const {
+    RegisteredMachine wanted;
+    if (Outcome found = find_unregistered(name, path, wanted); found.error != HResult::S_OK) {
+        return found;
+    }
+    for (const RegisteredMachine& each : machines()) {
+        std::error_code ignored;
+        if (std::filesystem::equivalent(each.file, wanted.file, ignored)) {
+            return refused(HResult::ERROR_ALREADY_EXISTS, fmt::format("it is registered as '{}'", each.name));
+        }
+        if (lower(each.name) == lower(wanted.name)) {
+            return refused(HResult::VM_E_CONFIG_DUPLICATE_NAME,
+                           fmt::format("'{}' is {}", each.name, disk::quoted(each.file)));
+        }
+    }
+    std::error_code error;
+    std::filesystem::create_directories(folder_, error);
+    if (error) {
+        return host_problem(folder_, error);
+    }
+    wanted.link = file_of(wanted.name);
+    std::filesystem::create_symlink(wanted.file, wanted.link, error);
+    if (error) {
+        return error == std::errc::file_exists ? refused(HResult::VM_E_CONFIG_DUPLICATE_NAME)
+                                               : host_problem(wanted.link, error);
+    }
+    machine = std::move(wanted);
+    return outcome_of(disk::sync_folder_of(machine.link));
+}
+
+Outcome MachineRegistry::withdraw(const std::string& name) const {
+    RegisteredMachine machine;
+    if (Outcome found = find(name, machine); found.error != HResult::S_OK) {
+        return found;
+    }
+    return !machine.missing && is_locked(machine) ? refused(HResult::VM_E_VM_RUNNING) : remove_link(machine);
+}
+
+Outcome MachineRegistry::remove_link(const RegisteredMachine& machine) {
+    if (machine.link.empty()) {
+        return refused(HResult::E_FAIL, fmt::format("{} lies in the folder of the registered machines; remove the "
+                                                    "machine to delete it, or move its files elsewhere to keep them",
+                                                    disk::quoted(machine.file)));
+    }
+    std::error_code error;
+    if (!std::filesystem::is_symlink(machine.link, error)) {
+        return refused(HResult::VM_E_VM_UNKNOWN, disk::quoted(machine.link));
+    }
+    std::filesystem::remove(machine.link, error);
+    return error ? host_problem(machine.link, error) : outcome_of(disk::sync_folder_of(machine.link));
+}
+
+Outcome MachineRegistry::check_present(const RegisteredMachine& machine) {
+    return machine.missing ? refused(HResult::ERROR_FILE_NOT_FOUND,
+                                     fmt::format("{} leads to {}, which is not there; put it back, or unregister the "
+                                                 "machine",
+                                                 disk::quoted(machine.link), disk::quoted(machine.file)))
+                           : Outcome{};
+}
+
 Outcome MachineRegistry::lock(const RegisteredMachine& machine, std::unique_ptr<disk::File>& lock) {
+    if (Outcome present = check_present(machine); present.error != HResult::S_OK) {
+        return present;
+    }
     auto file = disk::open_locked(machine.file, disk::OpenMode::ReadWrite, disk::LockKind::Exclusive);
     if (!file) {
         switch (file.error().code) {
@@ -167,7 +290,7 @@ Outcome MachineRegistry::rename(const std::string& name, const std::string& new_
         return refused(HResult::VM_E_PREF_VM_ACTIVE, "it is saved");
     }
     std::error_code error;
-    std::filesystem::rename(machine.file, file_of(new_name), error);
+    std::filesystem::rename(machine.link.empty() ? machine.file : machine.link, file_of(new_name), error);
     return error ? host_problem(file_of(new_name), error) : Outcome{};
 }
 
@@ -189,8 +312,11 @@ Outcome MachineRegistry::remove(const std::string& name) const {
             }
         }
     }
-    for (const std::filesystem::path& file : {machine.saved_state(), machine.file}) {
-        std::filesystem::remove(file, error);
+    // The link last: until then what is left can be found.
+    for (const std::filesystem::path& file : {machine.saved_state(), machine.file, machine.link}) {
+        if (!file.empty()) {
+            std::filesystem::remove(file, error);
+        }
         if (error) {
             return host_problem(file, error);
         }

@@ -22,6 +22,7 @@ MachineSettings settings_of(const MachineConfiguration& configuration, const Reg
     settings.undoable = configuration.undo;
     settings.undo_disks = configuration.undo_disks;
     settings.undo_action = configuration.undo_action;
+    settings.host_time_sync = configuration.host_time_sync;
     settings.undo_folder = machine.file.parent_path();
     settings.unix_time = [] { return static_cast<std::int64_t>(std::time(nullptr)); };
     return settings;

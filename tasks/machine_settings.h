@@ -6,7 +6,8 @@
 namespace vpc::tasks {
 
 /// What a configuration makes of a machine. Firmware, and what serial ports are connected to, is the caller's; so is
-/// MachineSettings::undo_disks_changed. The clock is the host's.
+/// whatever keeps changes in the configuration (MachineSettings::undo_disks_changed and so on). The clock is the
+/// host's.
 MachineSettings settings_of(const MachineConfiguration& configuration, const RegisteredMachine& machine);
 
 }  // namespace vpc::tasks

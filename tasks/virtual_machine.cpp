@@ -60,7 +60,8 @@ VirtualMachine::VirtualMachine(MachineSettings settings, Worker& worker, TaskCol
       worker_(worker),
       tasks_(tasks),
       undo_disks_(settings_.undo_disks),
-      undo_action_(settings_.undo_action) {
+      undo_action_(settings_.undo_action),
+      host_time_sync_(settings_.host_time_sync) {
     if (file_exists(settings_.saved_state)) {
         state_ = VMVMState::Saved;
     }

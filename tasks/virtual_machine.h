@@ -86,6 +86,8 @@ struct MachineSettings {
     /// closed: for what the screen and the counters show last.
     std::function<void(devices::Board&)> last_look;
     bool host_time_sync = true;  ///< the agent sets the guest's clock when it is off
+    /// Keeps it in the machine's configuration, before it counts. Empty: nobody does.
+    std::function<disk::Status(bool)> host_time_sync_changed;
     std::chrono::milliseconds heart_beat = GuestSession::kHeartBeat;
     Language language = Language::English;
 };
@@ -126,8 +128,10 @@ struct MachineSettings {
 /// | UndoDisks | VM_E_VM_RUNNING_OR_SAVED |                                                                    |
 // clang-format on
 ///
-/// Virtual PC commits the undo disks of a saved machine, too. Here its saved state would not fit the disks any more, so
-/// that the state has to be discarded or gone on from first.
+/// Virtual PC commits the undo disks of a saved machine, too. Here it is refused, and the state has to be discarded or
+/// gone on from first: a commit writes into the disk in place, so that after an interrupted one nothing could tell the
+/// disk from one that somebody else wrote to, on which the state must never be resumed. It could be proved by a
+/// checksum of what the guest sees, taken before the commit and kept in the state with both generations of every disk.
 ///
 /// All of them: VM_E_APP_SHUTTING_DOWN. A method called while another one's task works on the machine is in the wrong
 /// state. Events come in the order that Virtual Server publishes, Save ending with Saved; a Reset passes TurningOff,
@@ -191,6 +195,9 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     /// The same without a new medium. VM_E_NO_MEDIA_CAPTURED: there is none. VM_E_MEDIA_UNMOUNT_FAIL: the guest has
     /// locked the tray.
     Outcome eject_medium(RemovableDrive drive);
+    bool host_time_sync() const;
+    /// VM_E_PREF_VM_ACTIVE: running or saved. Those of keeping it: it stays what it was.
+    Outcome set_host_time_sync(bool enabled);
     /// The running guest's. VM_E_VM_NOT_RUNNING, VM_E_VM_PAUSED.
     HResult guest_session(std::shared_ptr<GuestSession>& session) const;
     /// A task that works with the guest and leaves the machine to everybody.
@@ -263,6 +270,7 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     RemovableMedia media_;
     UndoDisks undo_disks_;
     VMUndoAction undo_action_;
+    bool host_time_sync_;
     std::array<std::array<std::uint8_t, 16>, 4> disk_ids_{};  // of the running machine's disks
 };
 

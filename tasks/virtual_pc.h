@@ -30,8 +30,8 @@ namespace vpc::tasks {
 /// relative) and VM_E_PARENT_PATH_NOT_FOUND; VM_E_APP_SHUTTING_DOWN. A folder that is missing is made.
 ///
 /// Machines are those of a MachineRegistry. As long as a machine's object lives, the machine is this process's: others
-/// get VM_E_VM_RUNNING. Names are compared without regard to case. Virtual PC's registering of configurations that are
-/// elsewhere is not there, since the registry's folder is the register.
+/// get VM_E_VM_RUNNING. Names are compared without regard to case. The registry's folder is the register: it holds the
+/// machines that CreateVirtualMachine made, and links to those that RegisterVirtualMachine was given.
 class VirtualPC {
   public:
     static constexpr std::int32_t kSmallestDisk = 3;         ///< MB
@@ -66,10 +66,22 @@ class VirtualPC {
     /// The same object for as long as somebody holds it. S_FALSE: there is none of this name. VM_E_VM_RUNNING: another
     /// process has it. VM_E_INVALID_HD_FILE: the configuration cannot be read.
     HResult FindVirtualMachine(const std::string& name, std::shared_ptr<VirtualMachine>& machine);
-    /// With its saved state and undo disks; its disks stay. S_FALSE: there is none. VM_E_VM_RUNNING: somebody, in this
-    /// process or another, holds it.
+    /// With its saved state and undo disks, wherever they are; its disks stay. S_FALSE: there is none. VM_E_VM_RUNNING:
+    /// somebody, in this process or another, holds it. ERROR_FILE_NOT_FOUND: it is registered, and its configuration is
+    /// not there.
     HResult DeleteVirtualMachine(const std::string& name);
-    /// All that are registered, in the order of their names; nothing is opened.
+    /// An existing `.vmc`, as Virtual PC finds it: `name`, which may carry the extension, in the folder `path`; or, if
+    /// `name` is empty, the file `path`. Beyond that, `path` may be a file and `name` what the machine is called from
+    /// then on. Errors: those of MachineRegistry::add(), VM_E_INVALID_HD_FILE (it is no configuration) among them;
+    /// VM_E_VM_RUNNING: another process has it. It is not registered then.
+    HResult RegisterVirtualMachine(const std::string& name, const std::filesystem::path& path,
+                                   std::shared_ptr<VirtualMachine>& machine);
+    /// All of its files stay, and its object can still be used. VM_E_VM_RUNNING: it is neither off nor saved, or
+    /// another process has it. VM_E_VM_UNKNOWN: it is not registered. E_FAIL: its configuration lies in the registry's
+    /// folder itself, and is registered as long as it does; Virtual PC, whose register is a list, has no such case.
+    HResult UnregisterVirtualMachine(const std::shared_ptr<VirtualMachine>& machine);
+    HResult UnregisterVirtualMachine(const std::string& name);
+    /// All that are registered, in the order of their names, with those that are missing; nothing is opened.
     std::vector<RegisteredMachine> VirtualMachines() const { return registry_.machines(); }
     TaskCollection& Tasks() { return tasks_; }
 
@@ -83,6 +95,7 @@ class VirtualPC {
     void shut_down() { worker_.shut_down(); }
 
   private:
+    HResult unregister(const RegisteredMachine& registered);
     HResult create_disk(TaskKind kind, const std::filesystem::path& path, std::int32_t megabytes,
                         std::shared_ptr<IVMTask>& task);
 
@@ -90,7 +103,7 @@ class VirtualPC {
     const MachineRegistry registry_;
     Firmware firmware_;
     std::mutex mutex_;
-    std::map<std::filesystem::path, std::weak_ptr<VirtualMachine>> machines_;  // by their configurations
+    std::map<std::filesystem::path, std::weak_ptr<VirtualMachine>> machines_;  // by their configurations' real paths
     TaskCollection tasks_;
     Worker worker_;  // last: it ends first
 };

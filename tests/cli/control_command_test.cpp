@@ -25,6 +25,30 @@ using vpc::testing::shell;
 
 class ControlCommand : public testing::ControlledMachine {};
 
+TEST_F(ControlCommand, ReachesAMachineByItsLinkAndByItsFile) {
+    std::filesystem::create_directory(folder_ / "old");
+    std::filesystem::rename(folder_ / "data/vpc/a.vmc", folder_ / "old/a.vmc");
+    ASSERT_EQ(vpc("register old/a.vmc").status, 0);
+    ASSERT_EQ(vpc("start a --headless").status, 0);
+    for (const char* other : {"a", "old/a.vmc", "data/vpc/a.vmc"}) {
+        for (const char* command : {"start --headless ", "run --headless --time-limit 1 "}) {
+            const Ran ran = vpc(command + std::string(other));
+            EXPECT_EQ(ran.status, 1) << other;
+            EXPECT_NE(ran.output.find("The machine is running"), std::string::npos) << ran.output;
+        }
+        EXPECT_EQ(vpc("pause " + std::string(other)).status, 0);
+        EXPECT_EQ(vpc("resume " + std::string(other)).status, 0);
+    }
+    EXPECT_EQ(vpc("unregister a").status, 1);
+    EXPECT_EQ(vpc("save data/vpc/a.vmc").status, 0);
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "old/a.vsv"));
+    EXPECT_EQ(state(), "saved");
+    ASSERT_EQ(vpc("start old/a.vmc --headless").status, 0);
+    EXPECT_EQ(state(), "running");
+    EXPECT_FALSE(std::filesystem::exists(folder_ / "old/a.vsv"));
+    EXPECT_TRUE(std::filesystem::is_symlink(folder_ / "data/vpc/a.vmc"));
+}
+
 TEST_F(ControlCommand, StartsPausesSavesGoesOnAndTurnsOff) {
     Ran ran = vpc("start a --headless --progress json");
     ASSERT_EQ(ran.status, 0) << ran.output;

@@ -75,6 +75,15 @@ TEST_F(MachineCommand, SetChangesWhatIsGivenAndKeepsTheRest) {
     ASSERT_EQ(vpc("set a --undo true").status, 0);
     EXPECT_EQ(show("a")["undo"], true);
     EXPECT_EQ(show("a")["memory"], 32);
+    EXPECT_EQ(show("a")["time_sync"], true);
+    ASSERT_EQ(vpc("set a --time-sync off").status, 0);
+    EXPECT_EQ(show("a")["time_sync"], false);
+    ASSERT_EQ(vpc("set a --boot c").status, 0);
+    EXPECT_EQ(show("a")["time_sync"], false);
+    EXPECT_NE(vpc("show a").output.find("time_sync    false\n"), std::string::npos);
+    ASSERT_EQ(vpc("set a --time-sync on").status, 0);
+    EXPECT_EQ(show("a")["time_sync"], true);
+    EXPECT_EQ(vpc("set a --time-sync maybe").status, 2);
     EXPECT_EQ(vpc("set a --memory 99999").status, 2);
     EXPECT_EQ(vpc("set a --serial nonsense").status, 2);
     EXPECT_EQ(show("a")["memory"], 32);
@@ -91,6 +100,46 @@ TEST_F(MachineCommand, RenamesAndRemoves) {
     EXPECT_TRUE(std::filesystem::exists(path("c.img")));
 }
 
+TEST_F(MachineCommand, RegistersAndUnregistersWhatIsElsewhere) {
+    make_raw("c.img");
+    ASSERT_EQ(vpc("create a --hda c.img").status, 0);
+    std::filesystem::create_directory(folder_ / "old");
+    std::filesystem::rename(path("data/vpc/a.vmc"), path("old/Old PC.vmc"));
+    const Ran registered = vpc("register 'old/Old PC.vmc' --name b");
+    ASSERT_EQ(registered.status, 0) << registered.output;
+    EXPECT_EQ(registered.output, "");
+    EXPECT_EQ(vpc("list").output, "turned_off  b\n");
+    EXPECT_EQ(show("b")["file"], path("old/Old PC.vmc"));
+    EXPECT_EQ(show("b")["link"], path("data/vpc/b.vmc"));
+    EXPECT_EQ(show("b")["hda"], path("c.img"));
+    ASSERT_EQ(vpc("set b --memory 64").status, 0);
+    EXPECT_EQ(show("./data/vpc/b.vmc")["memory"], 64);
+    EXPECT_EQ(show("old/Old PC.vmc")["memory"], 64);
+    EXPECT_TRUE(std::filesystem::is_symlink(path("data/vpc/b.vmc")));
+    ASSERT_EQ(vpc("rename b c").status, 0);
+
+    std::filesystem::rename(path("old"), path("moved"));
+    EXPECT_EQ(vpc("list").output,
+              "missing     c ('" + path("old/Old PC.vmc") + "' is not there; put it back, or 'vpc unregister' it)\n");
+    EXPECT_EQ(nlohmann::json::parse(vpc("list --json").output)[0]["state"], "missing");
+    for (const char* command : {"show c", "set c --memory 32", "run c --headless", "start c --headless", "rename c d",
+                                "remove c", "save c", "merge-undo c"}) {
+        const Ran ran = vpc(command);
+        EXPECT_EQ(ran.status, 1) << command;
+        EXPECT_NE(ran.output.find("Old PC.vmc', which is not there; put it back, or unregister the machine\n"),
+                  std::string::npos)
+            << command << ": " << ran.output;
+        EXPECT_EQ(std::count(ran.output.begin(), ran.output.end(), '\n'), 1) << ran.output;
+    }
+    EXPECT_EQ(vpc("unregister c").status, 0);
+    EXPECT_EQ(vpc("list").output, "");
+
+    ASSERT_EQ(vpc("register 'moved/Old PC.vmc'").status, 0);
+    EXPECT_EQ(vpc("remove 'Old PC'").status, 0);
+    EXPECT_FALSE(std::filesystem::exists(path("moved/Old PC.vmc")));
+    EXPECT_TRUE(std::filesystem::is_empty(path("data/vpc")));
+}
+
 TEST_F(MachineCommand, ErrorsAreOneLine) {
     ASSERT_EQ(vpc("create a").status, 0);
     const std::tuple<const char*, int, const char*> cases[] = {
@@ -105,6 +154,11 @@ TEST_F(MachineCommand, ErrorsAreOneLine) {
         {"run none", 1, "no such machine"},
         {"show ./none.vmc", 1, "not there"},
         {"create", 2, "NAME"},
+        {"register", 2, "FILE"},
+        {"register none.vmc", 1, "was not found"},
+        {"register data/vpc/a.vmc --name b", 1, "registered as 'a'"},
+        {"unregister none", 1, "no such machine"},
+        {"unregister a", 1, "remove the machine to delete it, or move its files elsewhere"},
     };
     for (const auto& [arguments, status, text] : cases) {
         const Ran ran = vpc(arguments);

@@ -111,6 +111,10 @@ class BridgeMachine {
 
     void start() {
         machine = VirtualMachine::make(settings, worker, tasks);
+        start_again();
+    }
+    /// The same machine, which is off.
+    void start_again() {
         std::shared_ptr<IVMTask> task;
         if (machine->Startup(task) == HResult::S_OK) {
             task->WaitForCompletion(-1);

@@ -272,6 +272,48 @@ TEST(GuestOS, AHeartThatStopsIsNoticedAndTheClockIsSet) {
     EXPECT_LT(percent, 100);
 }
 
+TEST(GuestOS, SetsTheClockOnlyIfItMay) {
+    BridgeMachine guest;
+    guest.commands["guest-get-time"] = BridgeMachine::returning(900'000'000'000'000'000);
+    guest.commands["guest-set-time"] = BridgeMachine::returning(Json::object());
+    bool fails = false;
+    std::vector<bool> kept;
+    guest.settings.host_time_sync_changed = [&](bool enabled) -> disk::Status {
+        if (fails) {
+            return disk::fail(disk::ErrorCode::NoSpace, "full");
+        }
+        kept.push_back(enabled);
+        return {};
+    };
+    guest.start();
+    GuestOS os = guest.machine->GuestOS();
+    EXPECT_TRUE(os.IsHostTimeSyncEnabled());
+    EXPECT_EQ(os.IsHostTimeSyncEnabled(false), HResult::VM_E_PREF_VM_ACTIVE);
+    Task task;
+    ASSERT_EQ(guest.machine->Save(task), HResult::S_OK);
+    wait(task);
+    ASSERT_EQ(guest.machine->State(), VMVMState::Saved);
+    EXPECT_EQ(os.IsHostTimeSyncEnabled(false), HResult::VM_E_PREF_VM_ACTIVE);
+    ASSERT_EQ(guest.machine->DiscardSavedState(), HResult::S_OK);
+    fails = true;
+    EXPECT_EQ(os.IsHostTimeSyncEnabled(false), HResult::ERROR_DISK_FULL);
+    EXPECT_TRUE(os.IsHostTimeSyncEnabled());
+    fails = false;
+    EXPECT_EQ(os.IsHostTimeSyncEnabled(false), HResult::S_OK);
+    EXPECT_FALSE(os.IsHostTimeSyncEnabled());
+    EXPECT_EQ(kept, std::vector<bool>{false});
+    EXPECT_EQ(guest.machine->State(), VMVMState::TurnedOff);
+
+    guest.start_again();
+    bool beating = false;
+    EXPECT_EQ(os.IsHeartbeating(beating), HResult::S_OK);
+    EXPECT_TRUE(beating);
+    std::this_thread::sleep_for(3 * guest.settings.heart_beat);
+    const auto asked = guest.asked();
+    EXPECT_EQ(std::count(asked.begin(), asked.end(), "guest-get-time"), 0);
+    EXPECT_GE(std::count(asked.begin(), asked.end(), "guest-ping"), 2);
+}
+
 // What a hostile guest may send: none of it does more than spoil the one answer.
 TEST(GuestOS, HostileAnswersHarmNothing) {
     BridgeMachine guest;

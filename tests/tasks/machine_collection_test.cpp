@@ -79,6 +79,35 @@ TEST(MachineCollection, AMachineIsOneProcesss) {
     EXPECT_FALSE(std::filesystem::exists(folder / "xp.vsv"));
 }
 
+TEST(MachineCollection, TimeSyncIsInTheConfiguration) {
+    const disk::testing::TemporaryFolder folder;
+    Program program(folder.path());
+    Machine machine;
+    ASSERT_EQ(program.pc.CreateVirtualMachine("xp", small(), machine), HResult::S_OK);
+    std::unique_ptr<disk::File> lock;
+    const RegisteredMachine registered = program.pc.VirtualMachines()[0];
+    auto vmc = Vmc::read(registered.file);
+    ASSERT_TRUE(vmc);
+    vmc->set("integration/microsoft/heartbeat/rate", std::int64_t{7});
+    machine.reset();
+    ASSERT_EQ(MachineRegistry::store(registered, *vmc).error, HResult::S_OK);
+    ASSERT_EQ(program.pc.FindVirtualMachine("xp", machine), HResult::S_OK);
+    EXPECT_TRUE(machine->GuestOS().IsHostTimeSyncEnabled());
+    EXPECT_EQ(machine->GuestOS().IsHostTimeSyncEnabled(false), HResult::S_OK);
+    EXPECT_EQ(MachineRegistry::lock(registered, lock).error, HResult::VM_E_VM_RUNNING) << "the lock goes along";
+    vmc = Vmc::read(registered.file);
+    ASSERT_TRUE(vmc);
+    bool enabled = true;
+    std::int64_t rate = 0;
+    EXPECT_EQ(vmc->get("integration/microsoft/host_time_sync/enabled", enabled), HResult::S_OK);
+    EXPECT_FALSE(enabled);
+    EXPECT_EQ(vmc->get("integration/microsoft/heartbeat/rate", rate), HResult::S_OK);
+    EXPECT_EQ(rate, 7);
+    machine.reset();
+    ASSERT_EQ(program.pc.FindVirtualMachine("xp", machine), HResult::S_OK);
+    EXPECT_FALSE(machine->GuestOS().IsHostTimeSyncEnabled());
+}
+
 TEST(MachineCollection, UndoDisksAreInTheConfiguration) {
     const disk::testing::TemporaryFolder folder;
     folder.write("disk.img", std::vector<std::uint8_t>(1 << 20));

@@ -132,6 +132,7 @@ TEST(MachineConfiguration, SurvivesARoundTrip) {
     machine.boot_order = "dc";
     machine.bios = folder / "bios";
     machine.undo = true;
+    machine.host_time_sync = false;
     if (find_cpu_model(machine.cpu) == nullptr) {
         machine.cpu = std::string(default_cpu_model().name);
     }
@@ -146,6 +147,24 @@ TEST(MachineConfiguration, SurvivesARoundTrip) {
 
     write_configuration(MachineConfiguration(), vmc, folder.path());
     EXPECT_EQ(read_configuration(vmc, folder.path()).machine, MachineConfiguration());
+}
+
+TEST(MachineConfiguration, TimeSyncIsWrittenWhereItDiffers) {
+    const std::string key = "integration/microsoft/host_time_sync/enabled";
+    Vmc vmc = Vmc::make();
+    write_configuration({}, vmc, "/");
+    bool value = false;
+    EXPECT_EQ(vmc.get(key, value), HResult::VM_E_PREF_NOT_FOUND);
+    write_host_time_sync(false, vmc);
+    EXPECT_FALSE(read_configuration(vmc, "/").machine.host_time_sync);
+    write_configuration({}, vmc, "/");
+    EXPECT_EQ(vmc.get(key, value), HResult::S_OK);
+    EXPECT_TRUE(value);
+    vmc.set(key, "of another type");
+    EXPECT_TRUE(read_configuration(vmc, "/").machine.host_time_sync);
+    write_configuration({}, vmc, "/");
+    std::string text;
+    EXPECT_EQ(vmc.get(key, text), HResult::S_OK);
 }
 
 TEST(MachineConfiguration, NamesMissingFilesAndWhatIsLeftOut) {

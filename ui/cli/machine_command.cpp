@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "disk/operations/undo_disk.h"
+#include "disk/posix_file.h"
 #include "tasks/control_client.h"
 #include "tasks/machine_registry.h"
 #include "tasks/runtime_folder.h"
@@ -27,8 +28,10 @@ using Json = nlohmann::ordered_json;
 struct MachineOptions {
     std::string name;
     std::string new_name;
+    std::string file;
     bool json = false;
     bool undo = false;
+    bool time_sync = true;
     RunOptions machine;
 };
 
@@ -49,8 +52,11 @@ ExitStatus report(const std::string& name, const tasks::Outcome& outcome) {
                             outcome.detail.empty() ? "" : ": ", outcome.detail));
 }
 
-/// "saved" or "turned_off", or what the process says that runs it: "running", "paused", ...
+/// "saved" or "turned_off", or what the process says that runs it: "running", "paused", ...; "missing".
 std::string state_of(const RegisteredMachine& machine) {
+    if (machine.missing) {
+        return "missing";
+    }
     if (MachineRegistry::is_locked(machine)) {
         if (const auto folder = tasks::runtime_folder()) {
             if (const auto client = tasks::ControlClient::connect(tasks::control_socket(*folder, machine.file))) {
@@ -100,10 +106,25 @@ ExitStatus list(const MachineOptions& options) {
         return kDone;
     }
     for (const Json& machine : array) {
-        print_text(stdout,
-                   fmt::format("{:<11} {}\n", machine["state"].get<std::string>(), machine["name"].get<std::string>()));
+        const std::string state = machine["state"];
+        const std::string remark = state == "missing"
+                                       ? fmt::format(" ({} is not there; put it back, or 'vpc unregister' it)",
+                                                     disk::quoted(machine["file"].get<std::string>()))
+                                       : "";
+        print_text(stdout, fmt::format("{:<11} {}{}\n", state, machine["name"].get<std::string>(), remark));
     }
     return kDone;
+}
+
+ExitStatus register_machine(const MachineOptions& options) {
+    const MachineRegistry machines = registry();
+    if (machines.folder().empty()) {
+        return fail("neither XDG_DATA_HOME nor HOME says where machines are kept");
+    }
+    std::error_code ignored;
+    RegisteredMachine machine;
+    return report(options.file,
+                  machines.add(options.new_name, std::filesystem::absolute(options.file, ignored), machine));
 }
 
 /// One line of `vpc show`: an array's elements each in quotes, numbers and words plain.
@@ -135,6 +156,7 @@ ExitStatus show(const MachineOptions& options) {
     Json object = {{"name", machine->name},
                    {"state", state_of(*machine)},
                    {"file", machine->file.string()},
+                   {"link", machine->link.string()},
                    {"memory", parts.memory}};
     for (unsigned place = 0; place < parts.hard_disks.size(); ++place) {
         if (!parts.hard_disks[place].empty()) {
@@ -160,6 +182,7 @@ ExitStatus show(const MachineOptions& options) {
     for (const auto& file : parts.undo_disks) {
         object["undo_disks"].push_back(file.string());
     }
+    object["time_sync"] = parts.host_time_sync;
     object["missing"] = Json::array();
     for (const auto& missing : read.missing) {
         object["missing"].push_back(missing.file.string());
@@ -198,6 +221,7 @@ ExitStatus set(const MachineOptions& options, const IsGiven& given) {
     }
     tasks::MachineConfiguration after = configuration_of(*merged);
     after.undo = given("--undo") ? options.undo : before.undo;
+    after.host_time_sync = given("--time-sync") ? options.time_sync : before.host_time_sync;
     // An undo disk that is switched off, or whose disk is another one now, is deleted.
     std::vector<std::filesystem::path> forgotten;
     for (std::size_t place = 0; place < after.undo_disks.size(); ++place) {
@@ -242,6 +266,28 @@ void add_machine_commands(CLI::App& app, Action& action) {
     }
     {
         const auto options = std::make_shared<MachineOptions>();
+        CLI::App* command = app.add_subcommand("register", "register a machine that is elsewhere, by its .vmc");
+        command->add_option("FILE", options->file, "its .vmc")->type_name("FILE.vmc")->required();
+        command->add_option("--name", options->new_name, "name of the machine, instead of the file's");
+        command->footer(
+            "All files stay where they are; $XDG_DATA_HOME/vpc (~/.local/share/vpc) gets a symbolic link to the .vmc.\n"
+            "Saved states and undo disks are made beside the .vmc. 'vpc unregister NAME' takes the link away.\n"
+            "Example: vpc register '/media/old/Windows XP.vmc' --name xp");
+        command->callback([options, &action] { action = [options] { return register_machine(*options); }; });
+    }
+    {
+        const auto options = std::make_shared<MachineOptions>();
+        CLI::App* command =
+            declare(app, "unregister", "forget a machine that 'vpc register' registered; its files stay", options);
+        command->footer(
+            "Not while the machine is running. 'vpc remove' deletes the configuration of a machine that 'vpc create'\n"
+            "made.");
+        command->callback([options, &action] {
+            action = [options] { return report(options->name, registry().withdraw(options->name)); };
+        });
+    }
+    {
+        const auto options = std::make_shared<MachineOptions>();
         CLI::App* command = app.add_subcommand("list", "list the registered machines");
         command->add_flag("--json", options->json, "as a JSON array");
         command->callback([options, &action] { action = [options] { return list(*options); }; });
@@ -258,6 +304,10 @@ void add_machine_commands(CLI::App& app, Action& action) {
         add_machine_options(*command, options->machine);
         command->add_option("--undo", options->undo, "undo disks: true or false, which deletes them")
             ->type_name("BOOL");
+        command
+            ->add_option("--time-sync", options->time_sync,
+                         "whether the agent in the guest (see vpc guest-info) sets its clock by the host's")
+            ->type_name("on|off");
         command->footer(
             "Options that are not given stay as they are; an empty value takes a part away. Not while the machine is\n"
             "running or saved. NAME may also be the path of a .vmc file.\n"
@@ -278,8 +328,11 @@ void add_machine_commands(CLI::App& app, Action& action) {
     }
     {
         const auto options = std::make_shared<MachineOptions>();
-        CLI::App* command = declare(app, "remove", "forget a machine: its configuration and saved state", options);
-        command->footer("Disks stay. Not while the machine is running.");
+        CLI::App* command = declare(app, "remove", "delete a machine: its configuration and saved state", options);
+        command->footer(
+            "Disks stay. Not while the machine is running. Deletes the files of a machine that 'vpc register' "
+            "registered,\n"
+            "too; 'vpc unregister' leaves them.");
         command->callback([options, &action] {
             action = [options] { return report(options->name, registry().remove(options->name)); };
         });

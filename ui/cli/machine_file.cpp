@@ -93,6 +93,7 @@ tasks::MachineConfiguration configuration_of(const RunOptions& options) {
     machine.undo = options.undo_disks_on;
     machine.undo_disks = options.undo_disks;
     machine.undo_action = options.undo_action;
+    machine.host_time_sync = options.host_time_sync;
     return machine;
 }
 
@@ -144,6 +145,7 @@ tl::expected<RunOptions, std::string> options_over(const tasks::MachineConfigura
     merged.undo_disks_on = machine.undo;
     merged.undo_disks = machine.undo_disks;
     merged.undo_action = machine.undo_action;
+    merged.host_time_sync = machine.host_time_sync;
     return merged;
 }
 
@@ -173,15 +175,17 @@ tl::expected<tasks::RegisteredMachine, std::string> find_machine(const std::stri
     tasks::RegisteredMachine machine;
     const std::filesystem::path file = name;
     if (name.find('/') != std::string::npos || file.extension() == ".vmc") {
-        machine = {.name = file.stem().string(), .file = absolute(name)};
-        std::error_code ignored;
-        if (!std::filesystem::exists(machine.file, ignored)) {
-            return tl::unexpected(fmt::format("'{}' is not there", name));
-        }
-        return machine;
+        std::error_code error;
+        // A link's own folder has nothing of the machine.
+        machine = {.name = file.stem().string(), .file = std::filesystem::canonical(file, error)};
+        return error ? tl::unexpected(fmt::format("'{}' is not there", name))
+                     : tl::expected<tasks::RegisteredMachine, std::string>(std::move(machine));
     }
     const tasks::MachineRegistry registry(tasks::MachineRegistry::default_folder());
-    const tasks::Outcome found = registry.find(name, machine);
+    tasks::Outcome found = registry.find(name, machine);
+    if (found.error == tasks::HResult::S_OK) {
+        found = tasks::MachineRegistry::check_present(machine);
+    }
     if (found.error != tasks::HResult::S_OK) {
         return tl::unexpected(
             fmt::format("{}: {}", tasks::hresult_text(found.error, tasks::Language::English), found.detail));

@@ -41,10 +41,11 @@ struct RunOptions {
     std::string screenshot;
     bool print_screen = false;
     bool undo = false;
-    /// Undo disks, which only a registered machine has: its configuration's.
+    /// What only a registered machine has, and its configuration says: undo disks,
     bool undo_disks_on = false;
     std::array<std::filesystem::path, 4> undo_disks;
     tasks::VMUndoAction undo_action = tasks::VMUndoAction::Keep;
+    bool host_time_sync = true;  ///< and an agent that sets the guest's clock
     std::string bios;
     std::string vga_bios;
     std::string cpu;

@@ -24,6 +24,7 @@ tl::expected<tasks::MachineSettings, std::string> start_settings(const RunOption
     settings.undoable = options.undo_disks_on;
     settings.undo_disks = options.undo_disks;
     settings.undo_action = options.undo_action;
+    settings.host_time_sync = options.host_time_sync;
     for (std::size_t i = 0; i < options.disks.size(); ++i) {
         settings.disks[i] = options.disks[i];
     }
