@@ -227,6 +227,9 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     Outcome bring_up(TaskControl& control, bool restore, VMStartupOption option);
     Outcome open_hard_disks(devices::BoardConfiguration& configuration, DiskGenerations& generations,
                             VMStartupOption option);
+    /// The same, filling in undo disks that are begun, and leaving those behind on failure.
+    Outcome open_hard_disks(UndoDisks& undo, devices::BoardConfiguration& configuration, DiskGenerations& generations,
+                            VMStartupOption option);
     disk::Result<std::unique_ptr<disk::BlockDevice>> open_hard_disk(std::size_t place,
                                                                     const std::filesystem::path& undo) const;
     /// Begins one if there is none, and looks whether it and its disk go together.

@@ -436,6 +436,21 @@ TEST(UndoDisks, ThatCannotBeRememberedAreNotUsed) {
     session.machine = session.counter.make();
     EXPECT_EQ(session.start(), HResult::ERROR_DISK_FULL);
     EXPECT_EQ(session.machine->State(), TurnedOff);
+    EXPECT_EQ(session.undo_files(), 0u);
+}
+
+TEST(UndoDisks, BegunByAStartThatFailsAreGone) {
+    UndoMachine session(UndoMachine::Kind::Dynamic);
+    session.counter.settings.disks[1] = session.folder() / "missing.vhd";
+    session.make_again();
+    EXPECT_EQ(session.start(), HResult::ERROR_FILE_NOT_FOUND);
+    EXPECT_EQ(session.undo_files(), 0u);
+    session.counter.settings.disks[1].clear();
+    session.make_again();
+    ASSERT_EQ(session.start(), HResult::S_OK);
+    ASSERT_EQ(session.turn_off(VMUndoAction::Keep), HResult::S_OK);
+    EXPECT_EQ(session.undo_files(), 1u);
+    EXPECT_EQ(session.run(&VirtualMachine::MergeUndoDisks), HResult::S_OK) << session.task->ErrorDescription();
 }
 
 }  // namespace
