@@ -19,6 +19,7 @@ inline constexpr std::uint32_t kNestedTask = 1u << 14;
 inline constexpr std::uint32_t kResume = 1u << 16;
 inline constexpr std::uint32_t kVirtual8086 = 1u << 17;
 inline constexpr std::uint32_t kAlignmentCheck = 1u << 18;
+inline constexpr std::uint32_t kArithmetic = 0x8D5;  // OF SF ZF AF PF CF
 }  // namespace eflags
 
 /// Control register bits (Intel SDM volume 3, 2.5).

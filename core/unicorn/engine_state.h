@@ -63,12 +63,11 @@ class EngineState {
     void set_system_flags(std::uint32_t value) { put<std::uint64_t>(layout_->eflags, value); }
     /// All of EFLAGS.
     void set_eflags(std::uint32_t value) {
-        constexpr std::uint32_t kArithmetic = 0x8D5;  // OF SF ZF AF PF CF
         constexpr std::uint32_t kFlagsAreInSource = 1;
-        put<std::uint64_t>(layout_->cc_source, value & kArithmetic);
+        put<std::uint64_t>(layout_->cc_source, value & eflags::kArithmetic);
         put<std::uint32_t>(layout_->cc_operation, kFlagsAreInSource);
         put<std::int32_t>(layout_->direction, (value & eflags::kDirection) != 0 ? -1 : 1);
-        set_system_flags((value & ~(kArithmetic | eflags::kDirection)) | eflags::kAlwaysOne);
+        set_system_flags((value & ~(eflags::kArithmetic | eflags::kDirection)) | eflags::kAlwaysOne);
     }
 
     std::uint32_t hidden_flags() const { return get<std::uint32_t>(layout_->hflags); }

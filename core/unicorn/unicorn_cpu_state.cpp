@@ -19,9 +19,12 @@ std::uint32_t UnicornCpu::read_register(int id) const {
 
 std::uint32_t UnicornCpu::read_eflags() const {
     if (env_ != nullptr && engine_functions().read_eflags != nullptr) {
+        // Where the engine has lost track of what it derives the computed flags from (behind a LOOPE or LOOPNE whose
+        // count has run out), it returns an operand: nothing of that may reach the system's flags.
+        constexpr std::uint32_t kComputed = eflags::kArithmetic | eflags::kDirection;
         const EngineState state(facts_.layout, env_);
-        return static_cast<std::uint32_t>(engine_functions().read_eflags(env_)) |
-               (state.system_flags() & (eflags::kVirtual8086 | eflags::kResume));
+        return (static_cast<std::uint32_t>(engine_functions().read_eflags(env_)) & kComputed) |
+               (state.system_flags() & ~kComputed) | eflags::kAlwaysOne;
     }
     return read_register(UC_X86_REG_EFLAGS);
 }

@@ -144,6 +144,7 @@ ExitStatus watch_task(const std::string& description, const TaskOptions& options
     tasks::Outcome outcome;
     {
         const StopOnSignals signals;
+        display.show({.done = 0, .total = 1});
         outcome = work(
             {.progress = [&](const disk::Progress& progress) { display.show(progress); }, .stop = signals.token()});
     }
