@@ -51,16 +51,12 @@ void RunLoop::quit() {
 }
 
 void RunLoop::post(std::function<void()> work) {
-    bool waiting = false;
-    {
-        const std::scoped_lock guard(mutex_);
-        posted_.push_back(std::move(work));
-        has_posted_ = true;
-        waiting = waiting_;
-    }
-    if (waiting) {
+    const std::scoped_lock guard(mutex_);
+    posted_.push_back(std::move(work));
+    has_posted_ = true;
+    if (waiting_) {
         wake_.notify_one();
-    } else {
+    } else if (running_) {
         cpu_.request_stop();
         kicker_.kick_soon();  // repeats the stop until the machine's thread has seen the post
     }
@@ -129,6 +125,10 @@ void RunLoop::wait_while_halted() {
 
 std::string RunLoop::run() {
     clock_.resume();
+    {
+        const std::scoped_lock guard(mutex_);
+        running_ = true;
+    }
     std::string failure;
     while (!quit_) {
         kicker_.disarm();
@@ -161,7 +161,12 @@ std::string RunLoop::run() {
                 break;
         }
     }
-    kicker_.disarm();
+    {
+        // Whoever posts from now on finds nobody who would see his kicks, which would be repeated for ever.
+        const std::scoped_lock guard(mutex_);
+        running_ = false;
+        kicker_.disarm();
+    }
     quit_ = false;
     clock_.pause();
     return failure;

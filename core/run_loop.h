@@ -72,6 +72,7 @@ class RunLoop {
     std::condition_variable wake_;
     std::vector<std::function<void()>> posted_;
     bool waiting_ = false;  // in wait_while_halted; with the mutex held
+    bool running_ = false;  // in run; likewise
     std::atomic<bool> has_posted_ = false;
     std::atomic<bool> quit_ = false;
     Kicker kicker_;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <ctime>
 #include <future>
 #include <thread>
 
@@ -64,6 +65,24 @@ class RunLoopTest : public testing::Test {
     std::thread thread;
     std::string failure = "not ended";
 };
+
+TEST_F(RunLoopTest, PostsToAMachineThatStandsStillCostNothingAndAreNotLost) {
+    begin({0xFA, 0xF4});  // CLI; HLT
+    on_machine([] { return true; });
+    end();
+    std::promise<void> seen;
+    loop.post([&] { seen.set_value(); });
+    const auto used = [] {
+        timespec time{};
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+        return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+    };
+    const auto before = used();
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    EXPECT_LT(used() - before, std::chrono::milliseconds(100)) << "the kicker asks for a stop again and again";
+    thread = std::thread([this] { failure = loop.run(); });
+    EXPECT_EQ(seen.get_future().wait_for(kPatience), std::future_status::ready);
+}
 
 TEST_F(RunLoopTest, QuitIsObeyedByAHaltedProcessor) {
     begin({0xFA, 0xF4});  // CLI; HLT
