@@ -384,7 +384,7 @@ def refuse_to_save(machine):
     """With a file size limit below the saved state's: the window says why the machine runs on."""
     before = resource.prlimit(machine.process, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
     machine.host("F4")
-    machine.wait_message(r"File too large[^\0]*\n\nThe machine is still on. To turn it off: vpc turnoff 'tiny'\n")
+    machine.wait_message(r"File\s+too\s+large[^\0]*\n\nThe machine is still on. To turn it off: vpc turnoff 'tiny'\n")
     resource.prlimit(machine.process, resource.RLIMIT_FSIZE, before)
     eventually("a title that says running", lambda: machine.title() == "tiny - VPC - running")
     at = len(machine.serial())
