@@ -85,9 +85,7 @@ HResult VirtualPC::unregister(const RegisteredMachine& registered) {
     if (!own) {
         return registry_.withdraw(registered.name).error;
     }
-    const VMVMState state = own->State();
-    return state == VMVMState::TurnedOff || state == VMVMState::Saved ? MachineRegistry::remove_link(registered).error
-                                                                      : HResult::VM_E_VM_RUNNING;
+    return is_at_rest(own->State()) ? MachineRegistry::remove_link(registered).error : HResult::VM_E_VM_RUNNING;
 }
 
 Outcome VirtualPC::open_machine(const RegisteredMachine& registered, std::shared_ptr<VirtualMachine>& machine) {

@@ -9,7 +9,7 @@ namespace vpc::tasks {
 HResult VirtualMachine::Save(std::shared_ptr<IVMTask>& task) {
     const bool will_be_discarded =
         settings_.discard_changes || (settings_.undoable && UndoAction() == VMUndoAction::Discard);
-    if (will_be_discarded && State() != VMVMState::TurnedOff && State() != VMVMState::Saved) {
+    if (will_be_discarded && !is_at_rest(State())) {
         return HResult::E_FAIL;
     }
     VMVMState before{};

@@ -38,7 +38,9 @@ bool MachineThread::park() {
 void MachineThread::stand_still() {
     const std::scoped_lock guard(mutex_);
     run_ = false;
-    board_->quit();
+    if (board_) {
+        board_->quit();
+    }
 }
 
 bool MachineThread::post(std::function<void(devices::Board&)> work) {

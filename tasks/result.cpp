@@ -48,6 +48,11 @@ std::string_view hresult_text(HResult result, Language language) {
     return language == Language::German ? row->german : row->english;
 }
 
+std::string outcome_text(const Outcome& outcome, Language language) {
+    return fmt::format("{}{}{}", hresult_text(outcome.error, language), outcome.detail.empty() ? "" : ": ",
+                       outcome.detail);
+}
+
 std::string_view task_result_name(VMTaskResult result) {
     constexpr std::array<std::string_view, 10> kNames{
         "vmTaskResult_Success",          "vmTaskResult_Cancelled",         "vmTaskResult_UnexpectedError",

@@ -58,4 +58,7 @@ struct Outcome {
     std::string detail;
 };
 
+/// The error's text, and behind a colon the detail, if there is one.
+std::string outcome_text(const Outcome& outcome, Language language);
+
 }  // namespace vpc::tasks

@@ -1,7 +1,5 @@
 #include "tasks/virtual_machine.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <array>
 #include <system_error>
@@ -136,9 +134,7 @@ void VirtualMachine::leave_ended() {
     change_to(VMVMState::DeleteMachine);
     if (const Outcome outcome = go_off({}); outcome.error != HResult::S_OK) {
         const std::scoped_lock guard(mutex_);
-        failure_ = fmt::format("{}{}{}{}", failure_, failure_.empty() ? "" : "; ",
-                               hresult_text(outcome.error, settings_.language),
-                               outcome.detail.empty() ? "" : ": " + outcome.detail);
+        failure_ += (failure_.empty() ? "" : "; ") + outcome_text(outcome, settings_.language);
     }
 }
 

@@ -78,8 +78,7 @@ class Worker::Task final : public IVMTask, public TaskControl {
         if (!complete_ || outcome_.error == HResult::S_OK) {
             return {};
         }
-        std::string text(hresult_text(outcome_.error, language));
-        return outcome_.detail.empty() ? text : text + ": " + outcome_.detail;
+        return outcome_text(outcome_, language);
     }
     std::int32_t ID() const override { return id_; }
     bool IsCancelable() const override {

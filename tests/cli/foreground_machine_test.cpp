@@ -104,6 +104,12 @@ TEST_F(ForegroundMachine, UsesItsUndoDisks) {
     EXPECT_FALSE(std::filesystem::exists(kept));
 }
 
+TEST_F(ForegroundMachine, SaysWhichTerminalItsPortIs) {
+    const Ran ran = vpc("run a --headless --serial null --serial pty --time-limit 0.1");
+    EXPECT_EQ(ran.status, 124);
+    EXPECT_NE(ran.output.find("vpc: COM2 is /dev/pts/"), std::string::npos) << ran.output;
+}
+
 TEST_F(ForegroundMachine, ASavedStateThatDoesNotFitIsRefusedInOneLine) {
     run();
     EXPECT_EQ(vpc("save a").status, 0);

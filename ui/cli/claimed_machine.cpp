@@ -1,7 +1,5 @@
 #include "ui/cli/claimed_machine.h"
 
-#include <fmt/format.h>
-
 #include <chrono>
 #include <thread>
 
@@ -42,8 +40,7 @@ tl::expected<std::unique_ptr<ClaimedMachine>, std::string> ClaimedMachine::claim
         locked = tasks::MachineRegistry::lock(machine, claimed->lock_);
     }
     if (!tasks::succeeded(locked.error)) {
-        return tl::unexpected(fmt::format("{}{}{}", tasks::hresult_text(locked.error, tasks::Language::English),
-                                          locked.detail.empty() ? "" : ": ", locked.detail));
+        return tl::unexpected(tasks::outcome_text(locked, tasks::Language::English));
     }
     return claimed;
 }

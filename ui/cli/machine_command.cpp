@@ -48,8 +48,7 @@ ExitStatus report(const std::string& name, const tasks::Outcome& outcome) {
     if (tasks::succeeded(outcome.error)) {
         return kDone;
     }
-    return fail(fmt::format("{}: {}{}{}", name, tasks::hresult_text(outcome.error, tasks::Language::English),
-                            outcome.detail.empty() ? "" : ": ", outcome.detail));
+    return fail(fmt::format("{}: {}", name, tasks::outcome_text(outcome, tasks::Language::English)));
 }
 
 /// "saved" or "turned_off", or what the process says that runs it: "running", "paused", ...; "missing".
@@ -63,7 +62,7 @@ std::string state_of(const RegisteredMachine& machine) {
                 return (*client)->hello().value("state", "running");
             }
         }
-        return "running";  // by vpc run, which cannot be asked
+        return "running";  // by a program that cannot be asked, or not yet
     }
     std::error_code ignored;
     return std::filesystem::exists(machine.saved_state(), ignored) ? "saved" : "turned_off";

@@ -10,6 +10,7 @@
 #include "devices/board.h"
 #include "tasks/runtime_folder.h"
 #include "ui/cli/key_script.h"
+#include "ui/cli/machine_file.h"
 #include "ui/cli/png_writer.h"
 #include "ui/cli/state_text.h"
 
@@ -46,9 +47,7 @@ tl::unexpected<tasks::Refusal> refused(HResult error) {
 
 tl::unexpected<tasks::Refusal> refused(const tasks::Outcome& outcome) {
     return tl::unexpected(
-        tasks::Refusal{.message = fmt::format("{}{}{}", tasks::hresult_text(outcome.error, tasks::Language::English),
-                                              outcome.detail.empty() ? "" : ": ", outcome.detail),
-                       .hresult = outcome.error});
+        tasks::Refusal{.message = tasks::outcome_text(outcome, tasks::Language::English), .hresult = outcome.error});
 }
 
 }  // namespace
@@ -277,18 +276,15 @@ Answer MachineControl::screenshot(const json& parameters) {
 }
 
 Answer MachineControl::change_disk(const json& parameters, bool insert) {
-    const std::string drive = parameters.value("drive", "");
+    const auto drive = removable_drive(parameters.value("drive", ""));
     const std::string file = parameters.value("file", "");
-    if (drive != "a" && drive != "b" && drive != "cd") {
+    if (!drive) {
         return tasks::bad_parameters("'drive' has to be a, b or cd");
     }
     if (insert && !file.starts_with('/')) {
         return tasks::bad_parameters("'file' has to be an absolute path");
     }
-    const auto which = drive == "a"   ? tasks::RemovableDrive::A
-                       : drive == "b" ? tasks::RemovableDrive::B
-                                      : tasks::RemovableDrive::CdRom;
-    const tasks::Outcome outcome = insert ? vm_->insert_medium(which, file) : vm_->eject_medium(which);
+    const tasks::Outcome outcome = insert ? vm_->insert_medium(*drive, file) : vm_->eject_medium(*drive);
     if (outcome.error == HResult::S_OK) {
         return json::object();
     }

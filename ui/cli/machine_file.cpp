@@ -60,6 +60,14 @@ std::string drive_name(unsigned place) {
     return fmt::format("hd{}", static_cast<char>('a' + place));
 }
 
+std::optional<tasks::RemovableDrive> removable_drive(const std::string& name) {
+    using enum tasks::RemovableDrive;
+    return name == "a"    ? std::optional(A)
+           : name == "b"  ? std::optional(B)
+           : name == "cd" ? std::optional(CdRom)
+                          : std::nullopt;
+}
+
 std::optional<unsigned> usual_cdrom_place(const std::array<std::string, 4>& hard_disks) {
     for (const unsigned place : {2u, 0u, 1u, 3u}) {
         if (hard_disks[place].empty()) {
@@ -187,8 +195,7 @@ tl::expected<tasks::RegisteredMachine, std::string> find_machine(const std::stri
         found = tasks::MachineRegistry::check_present(machine);
     }
     if (found.error != tasks::HResult::S_OK) {
-        return tl::unexpected(
-            fmt::format("{}: {}", tasks::hresult_text(found.error, tasks::Language::English), found.detail));
+        return tl::unexpected(tasks::outcome_text(found, tasks::Language::English));
     }
     return machine;
 }

@@ -1,11 +1,13 @@
 #pragma once
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <tl/expected.hpp>
 
 #include "tasks/machine_configuration.h"
 #include "tasks/machine_registry.h"
+#include "tasks/removable_media.h"
 #include "ui/cli/run_options.h"
 
 namespace vpc::cli {
@@ -34,5 +36,8 @@ tl::expected<tasks::RegisteredMachine, std::string> find_machine(const std::stri
 
 /// "hda".
 std::string drive_name(unsigned place);
+
+/// What "a", "b" and "cd" are; nothing: there is no such drive.
+std::optional<tasks::RemovableDrive> removable_drive(const std::string& name);
 
 }  // namespace vpc::cli

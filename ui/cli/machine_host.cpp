@@ -71,10 +71,8 @@ std::string Host::prepare(const tasks::RegisteredMachine& machine, const RunOpti
         return problem;
     }
     notes_ = cables_.notes();
-    for (const std::string& floppy : options.floppies) {
-        if (std::string note = write_protection(floppy); !note.empty()) {
-            notes_.push_back(std::move(note));
-        }
+    for (std::string& line : write_protections(options)) {
+        notes_.push_back(std::move(line));
     }
     vm_ = tasks::VirtualMachine::make(std::move(*settings), pc_.worker(), pc_.Tasks());
     auto control = MachineControl::listen(machine, pc_, vm_);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "devices/board.h"
+#include "ui/cli/machine_file.h"
 #include "ui/cli/start_settings.h"
 
 namespace vpc::cli {
@@ -81,6 +82,11 @@ std::string MachineRunner::connect(tasks::MachineSettings& settings) {
     if (std::string problem = cables_.connect(options_, settings); !problem.empty()) {
         return problem;
     }
+    for (const auto& lines : {cables_.notes(), write_protections(options_)}) {
+        for (const std::string& line : lines) {
+            std::fprintf(stderr, "vpc: %s\n", line.c_str());
+        }
+    }
     if (until_serial_) {
         settings.serial[0] = [this, send = std::move(settings.serial[0])](std::uint8_t byte) {
             if (send) {
@@ -103,6 +109,14 @@ void MachineRunner::end(Outcome outcome) {
             return;
         }
         outcome_ = std::move(outcome);
+    }
+    stir();
+}
+
+void MachineRunner::stir() {
+    {
+        const std::scoped_lock guard(mutex_);
+        stirred_ = true;
     }
     changed_.notify_all();
 }
@@ -148,7 +162,7 @@ void MachineRunner::type_on() {
                 const std::scoped_lock guard(mutex_);
                 disk_is_due_ = true;
             }
-            changed_.notify_all();
+            stir();
         }});
     }
     if (!moves.empty()) {
@@ -158,9 +172,7 @@ void MachineRunner::type_on() {
 
 void MachineRunner::change_disk() {
     const MediaStep& step = keys_[next_key_].media;
-    const auto drive = step.drive == "a"   ? tasks::RemovableDrive::A
-                       : step.drive == "b" ? tasks::RemovableDrive::B
-                                           : tasks::RemovableDrive::CdRom;
+    const tasks::RemovableDrive drive = *removable_drive(step.drive);
     tasks::Outcome changed;
     if (step.file.empty()) {
         changed = machine_->eject_medium(drive);
@@ -190,7 +202,8 @@ void MachineRunner::pause_for_a_tick(VirtualMachineWindow* window) {
     }
     const auto tick = until_serial_ || until_screen_ ? kTick : kSlowTick;
     std::unique_lock guard(mutex_);
-    changed_.wait_for(guard, tick);
+    changed_.wait_for(guard, tick, [this] { return stirred_; });
+    stirred_ = false;
 }
 
 bool MachineRunner::take_signal() const {
@@ -267,7 +280,7 @@ void MachineRunner::watch(VirtualMachineWindow* window) {
 MachineRunner::Outcome MachineRunner::run(const std::shared_ptr<tasks::VirtualMachine>& machine,
                                           VirtualMachineWindow* window) {
     machine_ = machine;
-    machine_->OnStateChange([this](VMVMState) { changed_.notify_all(); });
+    machine_->OnStateChange([this](VMVMState) { stir(); });
     started_at_ = VirtualClock::steady_host_time();
     start(window);
     if (!is_at_rest(machine_->State())) {

@@ -59,6 +59,8 @@ class MachineRunner {
     void type_on();
     void change_disk();
     void end(Outcome outcome);
+    /// Ends the watching thread's pause.
+    void stir();
 
     sigset_t previous_signals_;
     RunOptions options_;
@@ -76,9 +78,10 @@ class MachineRunner {
     std::uint64_t seen_generation_ = 0;
 
     std::mutex mutex_;
-    std::condition_variable changed_;  // any of what follows, or the machine's state
-    bool disk_is_due_ = false;         // the script has come to a change of disks
-    std::optional<Outcome> outcome_;   // the first reason to end wins
+    std::condition_variable changed_;
+    bool stirred_ = false;            // any of what follows, or the machine's state, since the last pause
+    bool disk_is_due_ = false;        // the script has come to a change of disks
+    std::optional<Outcome> outcome_;  // the first reason to end wins
 };
 
 }  // namespace vpc::cli

@@ -32,10 +32,6 @@ tl::expected<std::unique_ptr<MachineWindow>, std::string> MachineWindow::open(co
         return tl::unexpected(window.error());
     }
     result->window_ = std::move(*window);
-    // Whatever the machine's own VGA BIOS is.
-    if (const auto vga_bios = load_firmware("vgabios-stdvga.bin", "")) {
-        result->font_ = desktop::find_font(*vga_bios);
-    }
     return result;
 }
 
@@ -196,6 +192,12 @@ void MachineWindow::process(std::chrono::milliseconds longest_wait, bool stands_
 }
 
 void MachineWindow::tell(const std::string& text) {
+    if (!font_ && !text.empty()) {
+        // Whatever the machine's own VGA BIOS is.
+        if (const auto vga_bios = load_firmware("vgabios-stdvga.bin", "")) {
+            font_ = desktop::find_font(*vga_bios);
+        }
+    }
     devices::Frame picture;
     if (font_ && !text.empty()) {
         picture = desktop::message_picture(text + "\n\n(A click or the Escape key takes this message away.)", *font_);

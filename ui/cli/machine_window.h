@@ -71,8 +71,8 @@ class MachineWindow {
     const Controls controls_;
     std::string name_;
     std::unique_ptr<desktop::Window> window_;
-    std::optional<desktop::Font> font_;
-    std::string told_;  // for the title, if there is no font to write it
+    std::optional<desktop::Font> font_;  // from the first message on
+    std::string told_;                   // for the title, if there is no font to write it
     Post post_;
     bool stands_still_ = false;
     std::string title_;

@@ -21,9 +21,7 @@ struct RestOptions {
 };
 
 ExitStatus fail(const std::string& name, const tasks::Outcome& outcome) {
-    print_text(stderr,
-               fmt::format("vpc: {}: {}{}{}\n", name, tasks::hresult_text(outcome.error, tasks::Language::English),
-                           outcome.detail.empty() ? "" : ": ", outcome.detail));
+    print_text(stderr, fmt::format("vpc: {}: {}\n", name, tasks::outcome_text(outcome, tasks::Language::English)));
     return kFailed;
 }
 

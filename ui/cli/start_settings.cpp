@@ -57,4 +57,14 @@ std::string write_protection(const std::string& floppy) {
     return only_read ? fmt::format("'{}' may only be read: the floppy disk is write-protected", floppy) : std::string();
 }
 
+std::vector<std::string> write_protections(const RunOptions& options) {
+    std::vector<std::string> lines;
+    for (const std::string& floppy : options.floppies) {
+        if (std::string line = write_protection(floppy); !line.empty() && !options.undo) {
+            lines.push_back(std::move(line));
+        }
+    }
+    return lines;
+}
+
 }  // namespace vpc::cli

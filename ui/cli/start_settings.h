@@ -1,6 +1,7 @@
 #pragma once
 #include <string>
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "tasks/virtual_machine.h"
 #include "ui/cli/run_options.h"
@@ -13,5 +14,7 @@ tl::expected<tasks::MachineSettings, std::string> start_settings(const RunOption
 
 /// One line when a floppy disk's image may only be read, and the disk is write-protected therefore; otherwise empty.
 std::string write_protection(const std::string& floppy);
+/// The lines about those that are in the drives at the start; none when nothing is written to them anyway.
+std::vector<std::string> write_protections(const RunOptions& options);
 
 }  // namespace vpc::cli
