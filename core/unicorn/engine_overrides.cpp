@@ -3,13 +3,10 @@
 #include <dlfcn.h>
 
 #include <algorithm>
-#include <array>
-#include <csetjmp>
-#include <cstdarg>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <initializer_list>
+
+#include "core/unicorn/override_tools.h"
 
 // The engine derives the guest's EIP from the return address of its helpers, so a replacement that goes on to the
 // original must leave by a jump, not a call. This file is therefore always compiled with sibling-call optimisation
@@ -19,18 +16,6 @@ namespace vpc::unicorn {
 namespace {
 
 thread_local OverrideClient* current = nullptr;
-
-/// A translation that is going on.
-struct Translation {
-    sigjmp_buf* give_up = nullptr;  ///< where abort() goes; null: none is going on
-    void* highest_temporary = nullptr;
-    unsigned temporaries = 0;
-    // What the translator reads instead of the guest's memory: `disguised` bytes at a linear address.
-    std::uint64_t disguise_address = 0;
-    std::size_t disguised = 0;
-    std::array<std::uint8_t, kLongestRepeatedString> disguise{};
-};
-thread_local Translation translation;
 
 using EnvFunction = void(void* env);
 template <typename Value>
@@ -62,8 +47,6 @@ struct Originals {
     void (*sysenter)(void*, int);
     int (*breakpoint_insert)(void*, std::uint64_t, int, void**);
     std::uint64_t (*get_page_addr_code)(void*, std::uint64_t);
-    void* (*tb_gen_code)(void*, std::uint64_t, std::uint64_t, std::uint32_t, int);
-    void* (*temp_new)(void*, int, bool);
     void (*cpu_loop_exit)(void*);
     void (*cpu_loop_exit_noexc)(void*);
     std::uint32_t (*ldub_code)(void*, std::uint64_t);
@@ -71,18 +54,11 @@ struct Originals {
     void (*ltr)(void*, int);
     bool (*restore_state)(void*, std::uintptr_t, bool);
     void (*cmpxchg8b)(void*, std::uint64_t);
-    void (*abort)();
-    void (*assert_fail)(const char*, const char*, unsigned, const char*);
     Load<std::uint32_t>*ldub, *lduw, *ldl;
     Load<std::uint64_t>* ldq;
     Store<std::uint32_t>*stb, *stw, *stl;
     Store<std::uint64_t>* stq;
 };
-
-template <typename Pointer>
-void resolve(Pointer& pointer, const char* name) {
-    pointer = reinterpret_cast<Pointer>(dlsym(RTLD_NEXT, name));
-}
 
 Originals resolve_originals() {
     Originals all{};
@@ -112,8 +88,6 @@ Originals resolve_originals() {
     resolve(all.sysenter, "helper_sysenter_x86_64");
     resolve(all.breakpoint_insert, "cpu_breakpoint_insert_x86_64");
     resolve(all.get_page_addr_code, "get_page_addr_code_x86_64");
-    resolve(all.tb_gen_code, "tb_gen_code_x86_64");
-    resolve(all.temp_new, "tcg_temp_new_internal_x86_64");
     resolve(all.cpu_loop_exit, "cpu_loop_exit_x86_64");
     resolve(all.cpu_loop_exit_noexc, "cpu_loop_exit_noexc_x86_64");
     resolve(all.ldub_code, "cpu_ldub_code_x86_64");
@@ -121,8 +95,6 @@ Originals resolve_originals() {
     resolve(all.ltr, "helper_ltr_x86_64");
     resolve(all.restore_state, "cpu_restore_state_x86_64");
     resolve(all.cmpxchg8b, "helper_cmpxchg8b_unlocked_x86_64");
-    resolve(all.abort, "abort");
-    resolve(all.assert_fail, "__assert_fail");
     resolve(all.ldub, "cpu_ldub_mmuidx_ra_x86_64");
     resolve(all.lduw, "cpu_lduw_mmuidx_ra_x86_64");
     resolve(all.ldl, "cpu_ldl_mmuidx_ra_x86_64");
@@ -136,12 +108,7 @@ Originals resolve_originals() {
 
 const Originals original = resolve_originals();
 
-constexpr int kInvalidOpcode = 6;
 constexpr int kGeneralProtection = 13;
-// The part of a translation's flags that limits the number of its instructions.
-constexpr int kInstructionLimit = 0x7FFF;
-// The engine has room for 512 temporaries in a block, some 40 of which are taken from the start, and does not look.
-constexpr unsigned kMostTemporaries = 450;
 constexpr std::uint32_t kTimeStampMsr = 0x10;
 constexpr unsigned kEaxIndex = 0;
 constexpr unsigned kEcxIndex = 1;
@@ -169,50 +136,6 @@ void read_time_stamp(void* env, std::uintptr_t return_address) {
 void check_port(void* env, std::uint32_t port, unsigned size, std::uintptr_t return_address) {
     if (current != nullptr && !current->port_allowed(env, static_cast<std::uint16_t>(port), size)) {
         raise_general_protection(env, return_address);
-    }
-}
-
-/// The block, or null when the engine gave up.
-[[gnu::noinline]] void* translate(void* cpu, std::uint64_t pc, std::uint64_t cs_base, std::uint32_t flags, int cflags) {
-    sigjmp_buf here;
-    if (sigsetjmp(here, 0) != 0) {
-        translation.give_up = nullptr;
-        return nullptr;
-    }
-    translation.give_up = &here;
-    translation.highest_temporary = nullptr;
-    translation.temporaries = 0;
-    void* block = original.tb_gen_code(cpu, pc, cs_base, flags, cflags);
-    translation.give_up = nullptr;
-    return block;
-}
-
-/// Lets the translator read RDTSC where the block at the linear address `pc` begins with REP MOVS or REP STOS: blocks
-/// do, from the second element on.
-void disguise(std::uint64_t pc, std::uint32_t flags, int cflags) {
-    translation.disguised = 0;
-    constexpr std::uint32_t kOneInstruction = hflag::kTrap | hflag::kInterruptShadow;
-    if (!current->repeated_strings || (flags & kOneInstruction) != 0 || (cflags & kInstructionLimit) != 0) {
-        return;
-    }
-    constexpr std::uint64_t kPage = 0xFFF;
-    const bool code32 = (flags & hflag::kCode32) != 0;
-    const std::size_t left = std::min<std::size_t>(translation.disguise.size(), kPage + 1 - (pc & kPage));
-    std::size_t size = 0;
-    do {
-        translation.disguise[size] = static_cast<std::uint8_t>(original.ldub_code(current->engine_env, pc + size));
-    } while (is_prefix_of_repeated_string(translation.disguise[size++]) && size < left);
-    const std::span<std::uint8_t> code(translation.disguise.data(), size);
-    if (decode_repeated_string(code, code32)) {
-        disguise_repeated_string(code);
-        translation.disguise_address = pc;
-        translation.disguised = size;
-    }
-}
-
-void give_up_translation() {
-    if (translation.give_up != nullptr) {
-        siglongjmp(*translation.give_up, 1);
     }
 }
 
@@ -268,6 +191,10 @@ OverrideScope::~OverrideScope() {
     current = previous_;
 }
 
+OverrideClient* override_client() {
+    return current;
+}
+
 const EngineFunctions& engine_functions() {
     static const EngineFunctions kFunctions = [] {
         EngineFunctions all;
@@ -285,7 +212,6 @@ const EngineFunctions& engine_functions() {
 using vpc::unicorn::current;
 using vpc::unicorn::original;
 
-#define VPC_OVERRIDE extern "C" __attribute__((visibility("default"), used))
 #define VPC_RETURN_ADDRESS reinterpret_cast<std::uintptr_t>(__builtin_return_address(0))
 
 // Override 1. The engine would test for a stop after every memory access, and resume such a stop at the start of the
@@ -441,84 +367,6 @@ VPC_OVERRIDE void helper_hlt_x86_64(void* env, int length) {
     return original.hlt(env, length);
 }
 
-// Override 7. The engine does not survive a translation buffer that fills up during a run: it goes on to link blocks
-// that are gone. Watching where blocks are put, the CPU empties the buffer in time, between two runs.
-//
-// Nor does it survive a block with more than 512 temporaries: it writes behind their array. Long blocks of some
-// instructions have that many. And its translator calls abort() for some that no assembler writes, such as LOCK BTS
-// with a register operand. So blocks are translated again in smaller pieces, down to a single instruction, so that what
-// stands before the culprit still runs; the culprit itself is none on any processor and raises #UD.
-VPC_OVERRIDE void* tb_gen_code_x86_64(void* cpu, std::uint64_t pc, std::uint64_t cs_base, std::uint32_t flags,
-                                      int cflags) {
-    if (current == nullptr || current->engine_env == nullptr) {
-        return original.tb_gen_code(cpu, pc, cs_base, flags, cflags);
-    }
-    current->engine_cpu = cpu;
-    vpc::unicorn::disguise(pc, flags, cflags);
-    void* block = vpc::unicorn::translate(cpu, pc, cs_base, flags, cflags);
-    for (const int instructions : {32, 1}) {
-        if (block == nullptr) {
-            const int limited = (cflags & ~vpc::unicorn::kInstructionLimit) | instructions;
-            block = vpc::unicorn::translate(cpu, pc, cs_base, flags, limited);
-        }
-    }
-    if (block == nullptr) {
-        vpc::unicorn::translation.disguised = 0;
-        original.raise_exception_err_ra(current->engine_env, vpc::unicorn::kInvalidOpcode, 0, 0);
-    }
-    vpc::unicorn::translation.disguised = 0;
-    current->block_translated(block);
-    return block;
-}
-
-// Temporaries that the engine makes anew lie at rising addresses; those it uses again do not.
-VPC_OVERRIDE void* tcg_temp_new_internal_x86_64(void* context, int type, bool local) {
-    auto& translation = vpc::unicorn::translation;
-    void* temporary = original.temp_new(context, type, local);
-    if (temporary > translation.highest_temporary) {
-        translation.highest_temporary = temporary;
-        if (++translation.temporaries > vpc::unicorn::kMostTemporaries) {
-            vpc::unicorn::give_up_translation();
-        }
-    }
-    return temporary;
-}
-
-// Leaves a translation whose code cannot be fetched, among other things.
-VPC_OVERRIDE void cpu_loop_exit_x86_64(void* cpu) {
-    vpc::unicorn::translation.give_up = nullptr;
-    vpc::unicorn::translation.disguised = 0;
-    original.cpu_loop_exit(cpu);
-}
-
-// NOLINTBEGIN(readability-identifier-naming): the C library's names
-VPC_OVERRIDE __attribute__((noreturn)) void abort() noexcept {
-    vpc::unicorn::give_up_translation();
-    original.abort();
-    __builtin_trap();
-}
-
-VPC_OVERRIDE __attribute__((noreturn)) void __assert_fail(const char* assertion, const char* file, unsigned line,
-                                                          const char* function) noexcept {
-    vpc::unicorn::give_up_translation();
-    original.assert_fail(assertion, file, line, function);
-    __builtin_trap();
-}
-
-// What the engine prints before it calls abort(): a guest must not write to the terminal.
-extern "C" int __vfprintf_chk(FILE* stream, int flag, const char* format, va_list arguments);
-VPC_OVERRIDE int __fprintf_chk(FILE* stream, int flag, const char* format, ...) {
-    if (vpc::unicorn::translation.give_up != nullptr) {
-        return 0;
-    }
-    va_list arguments;
-    va_start(arguments, format);
-    const int result = __vfprintf_chk(stream, flag, format, arguments);
-    va_end(arguments);
-    return result;
-}
-// NOLINTEND(readability-identifier-naming)
-
 // LTR takes a null selector, and the first call gate to an inner ring aborts then. It is #GP(0).
 VPC_OVERRIDE void helper_ltr_x86_64(void* env, int selector) {
     if (current != nullptr && (selector & 0xFFFC) == 0) {
@@ -563,13 +411,6 @@ VPC_OVERRIDE std::uint64_t get_page_addr_code_x86_64(void* env, std::uint64_t ad
         return ~std::uint64_t{0};
     }
     return original.get_page_addr_code(env, address);
-}
-
-// Override 11. The translator reads RDTSC in place of some instructions: see repeated_strings.h.
-VPC_OVERRIDE std::uint32_t cpu_ldub_code_x86_64(void* env, std::uint64_t address) {
-    const auto& translation = vpc::unicorn::translation;
-    const std::uint64_t index = address - translation.disguise_address;
-    return index < translation.disguised ? translation.disguise[index] : original.ldub_code(env, address);
 }
 
 // Override 8. SYSENTER, which the engine leaves to a hook, and the FERR# pin.
@@ -638,7 +479,8 @@ namespace vpc::unicorn {
 
 bool overrides_are_linked() {
     return dlsym(RTLD_DEFAULT, "cpu_breakpoint_insert_x86_64") ==
-           reinterpret_cast<void*>(&cpu_breakpoint_insert_x86_64);
+               reinterpret_cast<void*>(&cpu_breakpoint_insert_x86_64) &&
+           translator_overrides_are_linked();
 }
 
 }  // namespace vpc::unicorn

@@ -171,6 +171,15 @@ bool proves_exact_faults(ProofMachine& machine) {
     return exit == CpuExit::Halted && machine.word(esp) == 0x7F8 && machine.word(esp + 4) == kCode + 11;
 }
 
+/// ZF behind a LOOPE whose count has run out is that of the instruction in front of it.
+bool proves_loop_flags(ProofMachine& machine) {
+    return machine.run({
+               0xB8, 0x01, 0x00, 0x00, 0x00, 0xB9, 0x01, 0x00, 0x00, 0x00,  // MOV EAX,1; MOV ECX,1
+               0x48, 0xE1, 0x00, 0x0F, 0x94, 0xC3, 0xF4,                    // DEC EAX; LOOPE; SETE BL; HLT
+           }) == CpuExit::Halted &&
+           (machine.cpu().state().general[kEbx] & 0xFF) == 1;
+}
+
 /// DR7 with an armed execution breakpoint crashes an engine in which override 4 is not in place.
 bool survives_breakpoints(ProofMachine& machine) {
     return machine.run({
@@ -288,6 +297,7 @@ tl::expected<EngineFacts, std::string> probe() {
     proven.port_permission = linked && proves_port_permission(machine);
     proven.virtual_time_stamp = linked && proves_virtual_time_stamp(machine);
     proven.interrupt_window = linked && proves_interrupt_window(machine);
+    proven.loop_flags = proves_loop_flags(machine);
     if (linked && !proves_exact_faults(machine)) {
         return refuse("faults in replaced functions lose their address");
     }
@@ -333,6 +343,7 @@ std::string EngineFacts::describe() const {
     add(layout.tlb.known(), "TLB look-ups");
     add(repeated_strings, "repeated strings");
     add(growing_tlb, "growing TLB");
+    add(loop_flags, "flags of loops");
     return text.empty() ? "none" : text;
 }
 

@@ -32,6 +32,10 @@ struct EngineFacts {
     /// often enough, or walks its page tables.
     bool growing_tlb = false;
 
+    /// LOOPE and LOOPNE leave the flags alone. Without it those behind one whose count runs out may be an earlier
+    /// instruction's, or made up.
+    bool loop_flags = false;
+
     /// "exact stops, self-modifying code, …", or "none".
     std::string describe() const;
 };

@@ -31,24 +31,29 @@ TEST(CpuInstructions, CompareAndExchange8BytesChangesNoFlagButZero) {
     }
 }
 
-// The engine forgets the flags of the instruction before; see README's known gaps. No other flags may come of that in
-// what an exception stores.
-TEST(CpuInstructions, LoopsThatRunOutLeaveTheSystemsFlagsAlone) {
-    for (const auto loop : std::array<std::uint8_t, 2>{0xE0, 0xE1}) {
-        Guest guest;
-        guest.protected_mode();
-        guest.start.eflags = eflags::kAlwaysOne;
-        guest.code({
-            0xB8, 0xFF, 0x00, 0xFE, 0xFF, 0xB9, 0x01, 0x00, 0x00, 0x00,  // MOV EAX,FFFE00FFh; MOV ECX,1
-            0x00, 0x05, 0x00, 0xB0, 0x00, 0x00, loop, 0x00,              // ADD [B000h],AL; LOOPNE
-            0x0F, 0x0B,                                                  // UD2
-        });
-        guest.gate(6, kInterruptGate32, kCode32, handler_of(6));
-        guest.store(handler_of(6), {0xF4});
-        ASSERT_EQ(guest.run(), CpuExit::Halted);
-        constexpr std::uint32_t kSystem = ~(eflags::kArithmetic | eflags::kDirection);
-        EXPECT_EQ(guest.stacked32(2) & kSystem, eflags::kAlwaysOne);
-        EXPECT_EQ(guest.state().cpl, 0);
+TEST(CpuInstructions, LoopsThatRunOutLeaveTheFlagsAlone) {
+    using Prefixed = std::array<std::uint8_t, 5>;
+    for (const Prefixed& loop : {Prefixed{0x90, 0x90, 0x90, 0xE0, 0x00}, Prefixed{0x90, 0x90, 0x90, 0xE1, 0x00},
+                                 Prefixed{0x2E, 0x66, 0x67, 0xE0, 0x00}, Prefixed{0x90, 0x67, 0xF3, 0xE1, 0x00}}) {
+        for (const std::uint32_t flags : {0u, eflags::kArithmetic}) {
+            Guest guest;
+            guest.protected_mode();
+            guest.start.eflags = eflags::kAlwaysOne | flags;
+            guest.store(kData, {0x01});
+            guest.code({
+                0xB8,    0xFF,    0x00,    0xFE,    0xFF,    0xB9, 0x01,
+                0x00,    0x00,    0x00,                                   // MOV EAX,FFFE00FFh; MOV ECX,1
+                0x00,    0x05,    0x00,    0xB0,    0x00,    0x00,        // ADD [B000h],AL
+                loop[0], loop[1], loop[2], loop[3], loop[4], 0x0F, 0x0B,  // LOOPNE or LOOPE; UD2
+            });
+            guest.gate(6, kInterruptGate32, kCode32, handler_of(6));
+            guest.store(handler_of(6), {0xF4});
+            ASSERT_EQ(guest.run(), CpuExit::Halted);
+            constexpr std::uint32_t kZeroAuxiliaryParityCarry = 0x55;
+            EXPECT_EQ(guest.stacked32(2) & ~eflags::kResume, eflags::kAlwaysOne | kZeroAuxiliaryParityCarry);
+            EXPECT_EQ(guest.state().eflags, eflags::kAlwaysOne | kZeroAuxiliaryParityCarry);
+            EXPECT_EQ(guest.state().cpl, 0);
+        }
     }
 }
 
