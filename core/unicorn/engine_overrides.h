@@ -15,8 +15,8 @@ namespace vpc::unicorn {
 /// in the program is used instead, and dlsym(RTLD_NEXT) reaches the original. Without that, stops would be inexact,
 /// self-modifying code would run stale or slowly, IN and OUT would ignore the I/O permission bitmap, a guest could
 /// crash the host by arming DR7, the time stamp counter would be the host's, and REP MOVS would run a block for each
-/// element. Those around the engine's translator are in translator_overrides.cpp. Nothing here is taken for granted: engine_probe.h proves each override with guest code before the first
-/// machine starts, and names a fallback.
+/// element. Nothing here is taken for granted: engine_probe.h proves each override with guest code before the first
+/// machine starts, and names a fallback. Those around the translator are in translator_overrides.cpp.
 ///
 /// The replaced functions find their machine through a thread-local pointer, which OverrideScope sets around every
 /// call into the engine.
