@@ -11,8 +11,9 @@
 
 namespace vpc::devices {
 
-/// One ATA cable with up to two devices: the command block (eight ports), the control block's one port, device
-/// selection, software reset and the INTRQ wire. Task file writes reach both devices, reads come from the selected one.
+/// One ATA cable with up to two devices (ATA/ATAPI-6, clauses 7 and 9): the command block (eight ports), the control
+/// block's one port, device selection, software reset and the INTRQ wire. Task file writes reach both devices, reads
+/// come from the selected one.
 ///
 /// Who answers for an absent device: device 0 stands in for an absent device 1 with its own registers and a status of
 /// 00h, as ATA demands of it; for an absent device 0, and on an empty cable, nobody drives the bus. It then reads 7Fh:

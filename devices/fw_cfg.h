@@ -28,9 +28,9 @@ enum class FwCfgItem : std::uint16_t {
     Irq0Override = 0x8002,  ///< u8: 1: the timer is on I/O APIC pin 2
 };
 
-/// QEMU's firmware configuration device, through which SeaBIOS learns about the machine: selector at port 510h, data
-/// at 511h, DMA at 514h-51Bh. The items belong to the board, which adds them before the machine starts; they are not
-/// part of a saved state. A guest can read them only.
+/// QEMU's firmware configuration device (docs/specs/fw_cfg.rst in QEMU's sources), through which SeaBIOS learns about
+/// the machine: selector at port 510h, data at 511h, DMA at 514h-51Bh. The items belong to the board, which adds them
+/// before the machine starts; they are not part of a saved state. A guest can read them only.
 class FwCfg : public Device {
   public:
     /// `memory` must outlive the device. Throws BusConflict.

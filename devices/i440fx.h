@@ -9,10 +9,10 @@
 
 namespace vpc::devices {
 
-/// Intel 82441FX host bridge, PCI device 0: the PAM registers 59h-5Fh decide for each 16 KiB of C0000h-EFFFFh, and for
-/// F0000h-FFFFFh as one, whether reads and writes go to DRAM or to the PCI bus. On the PCI bus lies the BIOS ROM, whose
-/// last 128 KiB show at E0000h-FFFFFh, and the display's BIOS, at C0000h as on an ISA card: firmware that does not
-/// fetch it from fw_cfg finds it there. In between nobody answers.
+/// Intel 82441FX host bridge (440FX data sheet 290549), PCI device 0: the PAM registers 59h-5Fh decide for each 16 KiB
+/// of C0000h-EFFFFh, and for F0000h-FFFFFh as one, whether reads and writes go to DRAM or to the PCI bus. On the PCI
+/// bus lies the BIOS ROM, whose last 128 KiB show at E0000h-FFFFFh, and the display's BIOS, at C0000h as on an ISA
+/// card: firmware that does not fetch it from fw_cfg finds it there. In between nobody answers.
 ///
 /// The subsystem id is 1AF4h:1100h, QEMU's board: by it SeaBIOS decides that it runs on an emulator and sets up chip
 /// set, interrupt routing and tables itself. The SMRAM register 72h is kept but hides nothing: this PC has no system

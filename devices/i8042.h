@@ -13,7 +13,8 @@
 
 namespace vpc::devices {
 
-/// Intel 8042 with the PC's PS/2 keyboard controller firmware: ports 60h and 64h, a keyboard port and an aux port.
+/// Intel 8042 with the PC's PS/2 keyboard controller firmware (IBM PS/2 Hardware Interface Technical Reference,
+/// "Keyboard and Auxiliary Device Controller"): ports 60h and 64h, a keyboard port and an aux port.
 ///
 /// Commands take effect at once, so the input buffer never shows full; answers appear 20 us later and device bytes
 /// 100 us after the output buffer was emptied. There is one output buffer and one answer waiting for it, as in the

@@ -11,7 +11,7 @@
 
 namespace vpc::devices {
 
-/// Intel 8254 programmable interval timer, ports 40h-43h, at the PC's 1,193,182 Hz.
+/// Intel 8254 programmable interval timer (data sheet 231164), ports 40h-43h, at the PC's 1,193,182 Hz.
 ///
 /// Nothing counts: every value is computed from the virtual clock when it is looked at. Only OUT0, which drives IRQ0,
 /// has an event: one per rising edge, placed at the exact clock tick counted from the time the counter was loaded, so

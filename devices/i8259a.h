@@ -12,8 +12,9 @@
 
 namespace vpc::devices {
 
-/// One Intel 8259A programmable interrupt controller, with the edge/level control register (ELCR) that PCI chip sets
-/// add to it. A PC has two: the slave's INTR drives the master's input 2, and the master asks the slave for the vector.
+/// One Intel 8259A programmable interrupt controller (data sheet 231468), with the edge/level control register (ELCR)
+/// that PCI chip sets add to it (82371AB data sheet 290562, "Interrupt controller registers"). A PC has two: the
+/// slave's INTR drives the master's input 2, and the master asks the slave for the vector.
 ///
 ///     I8259A slave("8259A-slave", ports, 0xA0, 0x4D1, 0xDE, Line([&](bool level) { master.set_irq(2, level); }));
 ///     I8259A master("8259A-master", ports, 0x20, 0x4D0, 0xF8, cpu_intr, [&] { return slave.acknowledge(); }, 2);

@@ -11,8 +11,9 @@
 
 namespace vpc::devices {
 
-/// Motorola MC146818 real-time clock with the 256 bytes of CMOS RAM of a PIIX4: ports 70h-71h reach cells 00h-7Fh,
-/// ports 72h-73h cells 80h-FFh. Cell 32h holds the century, as in every PC.
+/// Motorola MC146818 real-time clock (its data sheet names the registers) with the 256 bytes of CMOS RAM of a PIIX4
+/// (82371AB data sheet 290562, "Real time clock registers"): ports 70h-71h reach cells 00h-7Fh, ports 72h-73h cells
+/// 80h-FFh. Cell 32h holds the century, as in every PC.
 ///
 /// The time of day is asked for once, when the chip is built, and then runs on the virtual clock. Flags are worked out
 /// when somebody looks; an event is pending only while an enabled interrupt has not been raised yet, so an idle clock

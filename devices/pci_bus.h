@@ -10,8 +10,9 @@
 
 namespace vpc::devices {
 
-/// PCI bus 0 and the host bridge's configuration mechanism #1: CONFIG_ADDRESS at CF8h, CONFIG_DATA at CFCh-CFFh. Behind
-/// byte accesses to CF9h lies the PIIX's Reset Control Register, which the mechanism leaves free.
+/// PCI bus 0 and the host bridge's configuration mechanism #1 (PCI Local Bus Specification 2.1, 3.7.4): CONFIG_ADDRESS
+/// at CF8h, CONFIG_DATA at CFCh-CFFh. Behind byte accesses to CF9h lies the PIIX's Reset Control Register, which the
+/// mechanism leaves free.
 ///
 /// CONFIG_ADDRESS answers 32-bit accesses only; anything narrower at CF8h-CFBh goes on to the ISA bus, where only CF9h
 /// has an owner.

@@ -11,8 +11,9 @@ class StateStream;
 
 namespace vpc::devices {
 
-/// One channel of the PIIX4's bus master IDE function: command, status and descriptor table pointer (BMICX, BMISX,
-/// BMIDTPX), and the engine that walks the table of physical region descriptors.
+/// One channel of the PIIX4's bus master IDE function (82371AB data sheet 290562; SFF-8038i): command, status and
+/// descriptor table pointer (BMICX, BMISX, BMIDTPX), and the engine that walks the table of physical region
+/// descriptors.
 ///
 /// A descriptor names a region of guest memory: 4 bytes of address, 2 of length (0: 64 KiB), bit 31 of the second word
 /// ends the table. A table outside RAM and ROM, or a region that nobody answers for, ends the transfer with the error

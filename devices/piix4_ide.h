@@ -15,8 +15,8 @@
 
 namespace vpc::devices {
 
-/// Function 1 of the 82371AB (PIIX4): two ATA channels in compatibility mode (1F0h/3F6h with IRQ14, 170h/376h with
-/// IRQ15) and their bus masters behind BAR 4.
+/// Function 1 of the 82371AB (PIIX4, data sheet 290562): two ATA channels in compatibility mode (1F0h/3F6h with IRQ14,
+/// 170h/376h with IRQ15) and their bus masters behind BAR 4.
 ///
 /// A channel's ports answer when the command register's I/O enable and the channel's decode enable (IDETIM bit 15) are
 /// both set, which the firmware does. The timing registers are kept; nothing depends on them.

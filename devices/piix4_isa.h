@@ -9,9 +9,9 @@
 
 namespace vpc::devices {
 
-/// Function 0 of the 82371AB (PIIX4): the PCI-to-ISA bridge. What it does here is route the PCI interrupt pins: PIRQRC
-/// A-D (60h-63h) each choose one ISA interrupt or none. The bridge's other registers are kept for the software that
-/// programs them; the ISA devices they speak of are chips of their own.
+/// Function 0 of the 82371AB (PIIX4, data sheet 290562): the PCI-to-ISA bridge. What it does here is route the PCI
+/// interrupt pins: PIRQRC A-D (60h-63h) each choose one ISA interrupt or none. The bridge's other registers are kept
+/// for the software that programs them; the ISA devices they speak of are chips of their own.
 ///
 /// The board's slots are wired as on 440FX and 440BX boards and as SeaBIOS's and QEMU's tables say: pin p (0-3) of
 /// device d goes to PIRQ (p + d - 1) mod 4.

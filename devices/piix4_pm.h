@@ -13,9 +13,9 @@
 
 namespace vpc::devices {
 
-/// Function 3 of the 82371AB (PIIX4): ACPI power management registers behind PMBASE, the SMBus host controller behind
-/// SMBBASE, the APM command ports B2h and B3h, and the general purpose event block at AFE0h, where SeaBIOS's and
-/// QEMU's ACPI tables put it.
+/// Function 3 of the 82371AB (PIIX4, data sheet 290562): ACPI power management registers behind PMBASE, the SMBus host
+/// controller behind SMBBASE, the APM command ports B2h and B3h, and the general purpose event block at AFE0h, where
+/// SeaBIOS's and QEMU's ACPI tables put it.
 ///
 /// This PC has no system management mode. The firmware learns that from DEVACTB, whose APMC_EN bit is set from the
 /// start: SeaBIOS then leaves SMM alone. What its SMM handler would do on APM commands F1h and F0h, turning SCI_EN on

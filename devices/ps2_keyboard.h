@@ -14,8 +14,9 @@
 
 namespace vpc::devices {
 
-/// A 104-key PS/2 keyboard: scan code sets 1-3, typematic repeat, LEDs, and the 16-byte buffer whose overrun the guest
-/// sees as 00h (FFh in set 1). It comes up as after a passed self-test, in set 2, scanning.
+/// A 104-key PS/2 keyboard (IBM PS/2 Hardware Interface Technical Reference, "Keyboards"): scan code sets 1-3,
+/// typematic repeat, LEDs, and the 16-byte buffer whose overrun the guest sees as 00h (FFh in set 1). It comes up as
+/// after a passed self-test, in set 2, scanning.
 ///
 /// The navigation keys send no artificial shift codes when Num Lock or shift is on: the guest tells them from the
 /// keypad by their E0h prefix.

@@ -13,7 +13,7 @@ namespace vpc::devices {
 class I8254;
 
 /// The PC's two system control ports: B at 61h (timer 2's gate and output, speaker data, refresh toggle) and A at 92h
-/// (A20, fast reset).
+/// (A20, fast reset). They are in the 82371AB's data sheet (290562) among the NMI and the X-bus registers.
 class SystemControlPorts : public Device {
   public:
     /// `timer` must outlive the ports. `a20` follows port 92h bit 1 (low after reset; the board ORs it with the

@@ -12,7 +12,8 @@
 
 namespace vpc::devices {
 
-/// National 16550A serial port at `base` to base + 7, clocked with 1.8432 MHz.
+/// National 16550A serial port (PC16550D data sheet, National Semiconductor 1995) at `base` to base + 7, clocked with
+/// 1.8432 MHz.
 ///
 /// The transmitter is as fast as the guest: a byte written to THR leaves at once, THRE and TEMT never fall, and the
 /// THRE interrupt follows immediately. The divisor only sets how long the receiver's FIFO time-out is. A byte from the

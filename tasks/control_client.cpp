@@ -89,6 +89,15 @@ tl::expected<std::unique_ptr<ControlClient>, ControlClient::Error> ControlClient
     return client;
 }
 
+tl::expected<std::unique_ptr<ControlClient>, ControlClient::Error> ControlClient::reach(
+    const std::filesystem::path& vmc) {
+    const auto folder = runtime_folder();
+    if (!folder) {
+        return tl::unexpected(Error{Problem::Other, folder.error()});
+    }
+    return connect(control_socket(*folder, vmc));
+}
+
 ControlClient::~ControlClient() {
     ::close(descriptor_);
 }

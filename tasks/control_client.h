@@ -25,6 +25,8 @@ class ControlClient {
 
     /// Connects and says hello.
     static tl::expected<std::unique_ptr<ControlClient>, Error> connect(const std::filesystem::path& socket);
+    /// The same for the machine with this configuration file, whose socket is in runtime_folder().
+    static tl::expected<std::unique_ptr<ControlClient>, Error> reach(const std::filesystem::path& vmc);
     ~ControlClient();
     ControlClient(const ControlClient&) = delete;
     ControlClient& operator=(const ControlClient&) = delete;

@@ -10,7 +10,7 @@ namespace vpc::devices::vga {
 
 /// The VGA's CRT controller, ports 3B4h/3D4h (index) and 3B5h/3D5h (data): the picture's geometry and the addresses it
 /// is fetched from. The accessors give counts, not the register's "minus one" or "minus five"; all are small and
-/// bounded whatever the guest writes. Names are IBM's.
+/// bounded whatever the guest writes. Names are IBM's (PS/2 Hardware Interface Technical Reference, Video).
 class Crtc {
   public:
     enum Register : std::uint8_t {

@@ -8,8 +8,8 @@ class StateStream;
 
 namespace vpc::devices::vga {
 
-/// The VGA's DAC, ports 3C6h-3C9h: 256 colours of 3 x 6 bits behind one address counter. The Bochs adapter can widen
-/// it to 3 x 8 bits; colours keep their brightness then.
+/// The VGA's DAC, ports 3C6h-3C9h (IBM PS/2 Hardware Interface Technical Reference, Video): 256 colours of 3 x 6 bits
+/// behind one address counter. The Bochs adapter can widen it to 3 x 8 bits; colours keep their brightness then.
 class Dac {
   public:
     /// 3C6h. True when it changed.

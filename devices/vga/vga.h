@@ -17,9 +17,9 @@
 
 namespace vpc::devices {
 
-/// IBM's VGA with the extensions of the Bochs adapter: ports 3B4h-3B5h, 3BAh, 3C0h-3CFh, 3D4h-3D5h, 3DAh and 1CEh-1CFh,
-/// memory A0000h-BFFFFh and a linear frame buffer where the PCI bus places it; 16 MiB, of which a VGA sees 256 KiB in
-/// four planes.
+/// IBM's VGA (PS/2 Hardware Interface Technical Reference, Video) with the extensions of the Bochs adapter: ports
+/// 3B4h-3B5h, 3BAh, 3C0h-3CFh, 3D4h-3D5h, 3DAh and 1CEh-1CFh, memory A0000h-BFFFFh and a linear frame buffer where the
+/// PCI bus places it; 16 MiB, of which a VGA sees 256 KiB in four planes.
 ///
 /// The picture is not scanned out: whoever wants it asks for the text or a frame, and is told by generation() whether
 /// asking is worth while. Retrace bits follow virtual time from the programmed geometry and dot clock. The vertical

@@ -5,7 +5,6 @@
 
 #include "tasks/control_client.h"
 #include "tasks/machine_configuration.h"
-#include "tasks/runtime_folder.h"
 #include "ui/cli/state_text.h"
 
 namespace vpc::cli {
@@ -16,11 +15,7 @@ constexpr std::chrono::milliseconds kLongestWait{2000};
 
 /// Whether it says so itself.
 bool runs(const tasks::RegisteredMachine& machine) {
-    const auto folder = tasks::runtime_folder();
-    if (!folder) {
-        return false;
-    }
-    const auto client = tasks::ControlClient::connect(tasks::control_socket(*folder, machine.file));
+    const auto client = tasks::ControlClient::reach(machine.file);
     if (!client) {
         return client.error().problem != tasks::ControlClient::Problem::NotRunning;
     }

@@ -56,11 +56,7 @@ tl::expected<Client, std::string> reach(const std::string& name) {
     if (!machine) {
         return tl::unexpected(machine.error());
     }
-    const auto folder = tasks::runtime_folder();
-    if (!folder) {
-        return tl::unexpected(folder.error());
-    }
-    auto client = ControlClient::connect(tasks::control_socket(*folder, machine->file));
+    auto client = ControlClient::reach(machine->file);
     if (!client) {
         return tl::unexpected(fmt::format("{}: {}", name, client.error().message));
     }

@@ -11,7 +11,6 @@
 #include "disk/posix_file.h"
 #include "tasks/control_client.h"
 #include "tasks/machine_registry.h"
-#include "tasks/runtime_folder.h"
 #include "tasks/worker.h"
 #include "ui/cli/disk_task.h"
 #include "ui/cli/machine_file.h"
@@ -57,10 +56,8 @@ std::string state_of(const RegisteredMachine& machine) {
         return "missing";
     }
     if (MachineRegistry::is_locked(machine)) {
-        if (const auto folder = tasks::runtime_folder()) {
-            if (const auto client = tasks::ControlClient::connect(tasks::control_socket(*folder, machine.file))) {
-                return (*client)->hello().value("state", "running");
-            }
+        if (const auto client = tasks::ControlClient::reach(machine.file)) {
+            return (*client)->hello().value("state", "running");
         }
         return "running";  // by a program that cannot be asked, or not yet
     }

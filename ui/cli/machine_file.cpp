@@ -200,4 +200,9 @@ tl::expected<tasks::RegisteredMachine, std::string> find_machine(const std::stri
     return machine;
 }
 
+std::string name_for_commands(const tasks::RegisteredMachine& machine) {
+    const auto found = find_machine(machine.name);
+    return found && found->file == machine.file ? machine.name : machine.file.string();
+}
+
 }  // namespace vpc::cli

@@ -34,6 +34,9 @@ std::optional<unsigned> usual_cdrom_place(const std::array<std::string, 4>& hard
 /// A registered machine's name, or the path of a `.vmc`, which has a slash in it or ends with ".vmc".
 tl::expected<tasks::RegisteredMachine, std::string> find_machine(const std::string& name);
 
+/// What find_machine() finds this machine by: its name, or where that leads elsewhere, its file.
+std::string name_for_commands(const tasks::RegisteredMachine& machine);
+
 /// "hda".
 std::string drive_name(unsigned place);
 

@@ -8,6 +8,7 @@
 #include "tasks/virtual_pc.h"
 #include "ui/cli/claimed_machine.h"
 #include "ui/cli/machine_control.h"
+#include "ui/cli/machine_file.h"
 #include "ui/cli/port_cables.h"
 #include "ui/cli/start_settings.h"
 #include "ui/cli/virtual_machine_window.h"
@@ -81,7 +82,8 @@ std::string Host::prepare(const tasks::RegisteredMachine& machine, const RunOpti
     }
     control_ = std::move(*control);
     if (!options.window.headless) {
-        auto window = VirtualMachineWindow::open(machine.name, options.window, VirtualMachineWindow::Closing::Saves);
+        auto window = VirtualMachineWindow::open(machine.name, name_for_commands(machine), options.window,
+                                                 VirtualMachineWindow::Closing::Saves);
         if (window) {
             window_ = std::move(*window);
         } else {

@@ -93,13 +93,14 @@ Problem show_screen(const RunOptions& options, const LastLook& look) {
 }
 
 /// Closing it ends the machine in the way that keeps what there is to be kept.
-std::unique_ptr<VirtualMachineWindow> open_window(const RunOptions& options) {
+std::unique_ptr<VirtualMachineWindow> open_window(const RunOptions& options, const ClaimedMachine* claimed) {
     if (options.window.headless) {
         return nullptr;
     }
     using Closing = VirtualMachineWindow::Closing;
     auto window = VirtualMachineWindow::open(
-        options.machine, options.window, options.machine.empty() || options.undo ? Closing::TurnsOff : Closing::Saves);
+        options.machine, claimed != nullptr ? name_for_commands(claimed->machine()) : "", options.window,
+        claimed == nullptr || options.undo ? Closing::TurnsOff : Closing::Saves);
     if (!window) {
         std::fprintf(stderr, "vpc: no window, running headless: %s\n", window.error().c_str());
         return nullptr;
@@ -145,7 +146,7 @@ ExitStatus run(const RunOptions& options, ClaimedMachine* claimed) {
         }
         control = std::move(*listening);
     }
-    auto window = open_window(options);
+    auto window = open_window(options, claimed);
     const MachineRunner::Outcome outcome = runner.run(machine, window.get());
     window.reset();
     ExitStatus status = outcome.status;

@@ -14,13 +14,13 @@ using tasks::VirtualMachine;
 using tasks::VMVMState;
 
 tl::expected<std::unique_ptr<VirtualMachineWindow>, std::string> VirtualMachineWindow::open(
-    const std::string& machine, const WindowOptions& options, Closing closing) {
+    const std::string& title, const std::string& name, const WindowOptions& options, Closing closing) {
     const auto host_key = parse_host_key(options.host_key);
     if (!host_key) {
         return tl::unexpected(host_key.error());
     }
-    std::unique_ptr<VirtualMachineWindow> result(new VirtualMachineWindow(machine, closing));
-    auto window = MachineWindow::open(machine, *host_key,
+    std::unique_ptr<VirtualMachineWindow> result(new VirtualMachineWindow(name, closing));
+    auto window = MachineWindow::open(title, *host_key,
                                       {.pause_or_resume = [own = result.get()] { own->pause_or_resume(); },
                                        .reset = [own = result.get()] { own->begin(&VirtualMachine::Reset); },
                                        .close = [own = result.get()] { own->close(); }});

@@ -15,8 +15,10 @@ namespace vpc::cli {
 class VirtualMachineWindow {
   public:
     enum class Closing { Saves, TurnsOff };
-    /// The error is one line for people: why there can be no window.
-    static tl::expected<std::unique_ptr<VirtualMachineWindow>, std::string> open(const std::string& machine,
+    /// `title` names the machine for people, `name` for commands (see name_for_commands()). The error is one line for
+    /// people: why there can be no window.
+    static tl::expected<std::unique_ptr<VirtualMachineWindow>, std::string> open(const std::string& title,
+                                                                                 const std::string& name,
                                                                                  const WindowOptions& options,
                                                                                  Closing closing);
     /// Once the machine is being started by `startup`. The machine must have ended when this object goes.
@@ -27,7 +29,7 @@ class VirtualMachineWindow {
   private:
     using Method = tasks::HResult (tasks::VirtualMachine::*)(std::shared_ptr<tasks::IVMTask>&);
 
-    VirtualMachineWindow(std::string machine, Closing closing) : name_(std::move(machine)), closing_(closing) {}
+    VirtualMachineWindow(std::string name, Closing closing) : name_(std::move(name)), closing_(closing) {}
     void pause_or_resume();
     void close();
     void begin(Method method, std::string advice = "");
