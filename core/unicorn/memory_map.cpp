@@ -7,7 +7,10 @@
 namespace vpc::unicorn {
 namespace {
 
-constexpr std::uint64_t kEnd = std::uint64_t{64} << 30;  // 36 address bits
+// As many address bits as the engine takes from page tables. An access to where nothing is mapped would leave an error
+// behind in the engine, which goes on with the block; and a mapping made then, by the block's next OUT, would fail and
+// leave freed memory in the engine's list.
+constexpr std::uint64_t kEnd = std::uint64_t{1} << 52;
 constexpr std::uint64_t kPage = 4096;
 // Cutting an I/O region costs the engine about 60 ns for each of its pages. Where PCI devices' memory comes and goes,
 // the regions are therefore smaller from the start: 2 ms for a piece, where the whole takes a second.

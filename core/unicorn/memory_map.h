@@ -13,7 +13,7 @@
 namespace vpc::unicorn {
 
 /// Keeps the engine's memory map equal to PhysicalMemory's: RAM and ROM are mapped with host pointers, everything else
-/// up to 64 GiB (the reach of PAE) is one kind of I/O that asks PhysicalMemory.
+/// that page tables reach is one kind of I/O that asks PhysicalMemory.
 ///
 /// The first map is built at once in `attach`, since cutting a large I/O region afterwards is slow in the engine; below
 /// 4 GiB, where PCI devices are placed later, I/O is mapped in pieces for the same reason.

@@ -302,7 +302,7 @@ bool UnicornCpu::step_over_shadow() {
 
 CpuExit UnicornCpu::finish_run(uc_err error) {
     if (error == UC_ERR_FETCH_UNMAPPED || error == UC_ERR_FETCH_PROT || error == UC_ERR_INSN_INVALID ||
-        error == UC_ERR_READ_UNMAPPED || error == UC_ERR_WRITE_UNMAPPED || error == UC_ERR_EXCEPTION) {
+        error == UC_ERR_EXCEPTION) {
         // The guest jumped to where there is no memory. Open bus reads FFh, and FFh FFh is no instruction.
         Session session(*this);
         deliver(*session, {.vector = kInvalidOpcode});

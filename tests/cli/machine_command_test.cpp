@@ -48,7 +48,9 @@ TEST_F(MachineCommand, CreatesShowsAndLists) {
     EXPECT_EQ(shown["undo"], false);
     EXPECT_NE(vpc("show 'Old PC'").output.find("memory       64\n"), std::string::npos);
 
-    EXPECT_EQ(vpc("create b").status, 0);
+    EXPECT_EQ(vpc("create b --undo true --time-sync off").status, 0);
+    EXPECT_EQ(show("b")["undo"], true);
+    EXPECT_EQ(show("b")["time_sync"], false);
     EXPECT_EQ(vpc("list").output, "turned_off  b\nturned_off  Old PC\n");
     const auto listed = nlohmann::json::parse(vpc("list --json").output);
     ASSERT_EQ(listed.size(), 2u);

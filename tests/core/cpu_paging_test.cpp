@@ -72,6 +72,43 @@ TEST(CpuPaging, DeliveryThroughPhysicalAddressExtension) {
     EXPECT_EQ(guest.load32(kDirectory + 8) & 0xFFF, kSupervisor | kLarge) << "untouched";
 }
 
+TEST(CpuPaging, NothingAnswersAboveTheAddressBus) {
+    std::vector<std::uint8_t> other(0x4000, 0x5A);
+    for (const bool pae : {false, true}) {
+        Guest guest;
+        const PortBus::Claim claim = guest.ports.claim(
+            {.owner = "window", .first = 0x80, .count = 1}, {.write = [&](std::uint16_t, std::uint32_t, unsigned) {
+                guest.memory.set_window(0xC0000, 0x4000, {.read = other.data(), .write = nullptr});
+            }});
+        guest.protected_mode();
+        guest.start.cr4 = pae ? cr4::kPhysicalAddressExtension : cr4::kPageSizeExtension;
+        guest.start.cr3 = kPageDirectory;
+        guest.start.cr0 |= cr0::kPaging;
+        constexpr std::uint32_t kDirectory = 0x22000;
+        if (pae) {
+            guest.store32(kPageDirectory, kDirectory | 1);
+            guest.store32(kDirectory, 0 | kSupervisor | kLarge);
+            guest.store32(kDirectory + 16, 0 | kSupervisor | kLarge);
+            guest.store32(kDirectory + 20, 0x000F'FFFF);  // bits 51-32: a Pentium III reserves those from 36 on
+        } else {
+            guest.store32(kPageDirectory, 0 | kSupervisor | kLarge);
+            guest.store32(kPageDirectory + 4, 0 | kSupervisor | kLarge | 0xFF << 13);  // bits 39-32
+        }
+        guest.code({
+            0xA1, 0x00, 0x00, 0x40, 0x00, 0xA3, 0x00, 0x00, 0x40, 0x00,  // MOV EAX,[400000h]; MOV [400000h],EAX
+            0xE6, 0x80, 0x8A, 0x1D, 0x00, 0x00, 0x0C, 0x00, 0xF4,        // OUT 80h,AL; MOV BL,[C0000h]; HLT
+        });
+        ASSERT_EQ(guest.run(), CpuExit::Halted) << guest.cpu->failure();
+        constexpr int kNone = -1;
+        const int handler = guest.handler();
+        if (handler != 14 || !pae) {
+            EXPECT_EQ(handler, kNone);
+            EXPECT_EQ(guest.reg(kEax), 0xFFFFFFFF);
+            EXPECT_EQ(guest.reg(kEbx), 0x5Au);
+        }
+    }
+}
+
 TEST(CpuPaging, AbsentPointerTableEntryIsAPageFault) {
     Guest guest;
     guest.protected_mode();

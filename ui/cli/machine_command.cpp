@@ -87,8 +87,11 @@ ExitStatus create(const MachineOptions& options) {
     if (machines.folder().empty()) {
         return fail("neither XDG_DATA_HOME nor HOME says where machines are kept");
     }
+    tasks::MachineConfiguration machine = configuration_of(options.machine);
+    machine.undo = options.undo;
+    machine.host_time_sync = options.time_sync;
     tasks::Vmc vmc = tasks::Vmc::make();
-    tasks::write_configuration(configuration_of(options.machine), vmc, machines.folder());
+    tasks::write_configuration(machine, vmc, machines.folder());
     return report(options.name, machines.create(options.name, vmc));
 }
 
@@ -248,13 +251,23 @@ CLI::App* declare(CLI::App& app, const char* command, const char* help, const Op
     return declared;
 }
 
+/// What a registered machine has and one that is run from options alone has not.
+void add_registered_machine_options(CLI::App& command, MachineOptions& options) {
+    add_machine_options(command, options.machine);
+    command.add_option("--undo", options.undo, "undo disks: true, or false, which deletes them")->type_name("BOOL");
+    command
+        .add_option("--time-sync", options.time_sync,
+                    "whether the agent in the guest (see vpc guest-info) sets its clock by the host's")
+        ->type_name("on|off");
+}
+
 }  // namespace
 
 void add_machine_commands(CLI::App& app, Action& action) {
     {
         const auto options = std::make_shared<MachineOptions>();
         CLI::App* command = declare(app, "create", "register a new machine", options);
-        add_machine_options(*command, options->machine);
+        add_registered_machine_options(*command, *options);
         command->footer(
             "Writes NAME.vmc to $XDG_DATA_HOME/vpc (~/.local/share/vpc). 'vpc run NAME' runs it.\n"
             "Example: vpc create xp --memory 256 --hda xp.vhd --cdrom tools.iso");
@@ -297,13 +310,7 @@ void add_machine_commands(CLI::App& app, Action& action) {
     {
         const auto options = std::make_shared<MachineOptions>();
         CLI::App* command = declare(app, "set", "change what a machine is made of", options);
-        add_machine_options(*command, options->machine);
-        command->add_option("--undo", options->undo, "undo disks: true or false, which deletes them")
-            ->type_name("BOOL");
-        command
-            ->add_option("--time-sync", options->time_sync,
-                         "whether the agent in the guest (see vpc guest-info) sets its clock by the host's")
-            ->type_name("on|off");
+        add_registered_machine_options(*command, *options);
         command->footer(
             "Options that are not given stay as they are; an empty value takes a part away. Not while the machine is\n"
             "running or saved. NAME may also be the path of a .vmc file.\n"
