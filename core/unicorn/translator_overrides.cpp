@@ -246,7 +246,8 @@ VPC_OVERRIDE std::uint32_t cpu_ldub_code_x86_64(void* env, std::uint64_t address
 
 // Override 13. Behind a LOOPE or LOOPNE whose count has run out, the engine does not know which instruction of the
 // block has set the flags last, and makes them up from its operands: a program may lose ZF or, when it is stopped
-// there, find an operand in EFLAGS. The first instruction of a block has no such trouble, so both always are.
+// there, find an operand in EFLAGS. The first instruction of a block has no such trouble, so here they always begin
+// one.
 VPC_OVERRIDE void translator_loop_x86_64(const void* functions, void* translator, void* cpu, void* block,
                                          int most_instructions) {
     auto& translation = vpc::unicorn::translation;
