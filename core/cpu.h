@@ -51,7 +51,8 @@ class Cpu {
   public:
     virtual ~Cpu() = default;
 
-    /// Runs guest code until there is a reason to come back. Returns at once with Halted while the CPU is halted.
+    /// Runs guest code until there is a reason to come back. Returns at once with Halted while the CPU is halted. A
+    /// guest that reads ports makes it return by itself when an event of the clock is due.
     virtual CpuExit run() = 0;
     /// Makes the current run, or the next one if none is going on, return soon. Any thread; repeat it until the run
     /// has ended, since a request that meets the engine while it starts can be lost.

@@ -6,7 +6,15 @@
 namespace vpc::unicorn {
 
 std::uint32_t UnicornCpu::on_port_read(std::uint32_t port, int size) {
-    ++statistics_.port_reads;
+    constexpr std::uint64_t kPatience = 256;
+    if (++statistics_.port_reads % kPatience == 0) {
+        // Who asks for stops at the clock's events may be late on a busy host, while a guest counts how often it has
+        // asked a chip in vain: Bochs' BIOS gives the keyboard 65,535 reads.
+        const auto deadline = surroundings_.clock.next_deadline();
+        if (deadline && *deadline <= surroundings_.clock.now()) {
+            request_stop();
+        }
+    }
     return surroundings_.ports.read(static_cast<std::uint16_t>(port), static_cast<unsigned>(size));
 }
 

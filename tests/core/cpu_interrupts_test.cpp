@@ -130,6 +130,21 @@ TEST_F(CpuInterrupts, RaisedByMmioIsTakenAtAnExactPlace) {
     EXPECT_EQ(guest.stacked32(0), kCode + 7 + done + (done == 5 ? 1 : 0));
 }
 
+TEST_F(CpuInterrupts, WhoPollsAPortIsStoppedForTheClocksEventsWithoutBeingAsked) {
+    VirtualClock::Event event = guest.clock.make_event("chip", [](std::int64_t, Nanoseconds) {});
+    guest.clock.resume();
+    guest.code({0xB9, 0xFF, 0xFF, 0x00, 0x00, 0xE4, 0x80, 0xE2, 0xFC, 0xF4});  // MOV ECX,FFFFh; IN AL,80h; LOOP; HLT
+    event.schedule(guest.host_time + 1);
+    ASSERT_EQ(guest.run(), CpuExit::Halted) << "not due";
+    ++guest.host_time;
+    guest.cpu->set_state(guest.start);
+    ASSERT_EQ(guest.cpu->run(), CpuExit::Stopped);
+    EXPECT_GT(guest.reg(kEcx), 0xFFFFu - 300);
+    guest.clock.run_due();
+    EXPECT_EQ(guest.cpu->run(), CpuExit::Halted);
+    EXPECT_EQ(guest.reg(kEcx), 0u);
+}
+
 TEST_F(CpuInterrupts, HaltEndsWithAnInterrupt) {
     guest.start.eflags |= eflags::kInterrupt;
     guest.code({0xF4, 0x40, 0xF4});
