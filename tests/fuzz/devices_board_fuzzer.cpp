@@ -5,16 +5,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <iterator>
-#include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
-#include "core/physical_memory.h"
-#include "core/port_bus.h"
-#include "core/state_stream.h"
-#include "core/virtual_clock.h"
 #include "devices/debug_port.h"
 #include "devices/fw_cfg.h"
 #include "devices/i440fx.h"
@@ -26,13 +21,14 @@
 #include "devices/piix4_isa.h"
 #include "devices/piix4_pm.h"
 #include "devices/system_ports.h"
+#include "tests/devices/conformance.h"
 #include "tests/fuzz/fuzzed_machine.h"
 
 namespace {
 
 using namespace vpc;
 using namespace vpc::devices;
-using vpc::devices::test::FuzzedMachine;
+using namespace vpc::devices::test;
 
 constexpr std::size_t kRom = 256 * 1024;
 constexpr std::size_t kVgaRom = 32 * 1024;
@@ -40,25 +36,28 @@ constexpr std::size_t kVgaRom = 32 * 1024;
 class Machine final : public FuzzedMachine {
   public:
     explicit Machine(std::span<const std::uint8_t> input) : FuzzedMachine(input) {
-        clock_.resume();
-        const std::vector<std::uint8_t> rom(kRom, 0x5A);
-        constexpr std::uint32_t kRomBase = 0xFFFC'0000;
-        std::uint8_t* bios = memory_.map_rom("system BIOS", kRomBase, rom);
-        std::uint8_t* vga_bios = memory_.map_rom("VGA BIOS", kRomBase - kVgaRom, std::span(rom).first(kVgaRom));
-        host_bridge_ = std::make_unique<I440Fx>(memory_, bios, kRom, vga_bios, kVgaRom);
-        std::array<Line, Piix4Isa::kInterrupts> routed;
-        for (unsigned irq = 0; irq < routed.size(); ++irq) {
-            routed[irq] = interrupt(irq);
-        }
-        isa_bridge_ = std::make_unique<Piix4Isa>(pci_, std::move(routed));
-        pci_.attach(0, 0, *host_bridge_);
-        pci_.attach(1, 0, *isa_bridge_);
+        pci_.attach(0, 0, host_bridge_);
+        pci_.attach(1, 0, isa_bridge_);
         pci_.attach(1, 3, power_management_);
         firmware_.add_file("etc/some-file", std::vector<std::uint8_t>(100, 0xA5));
     }
 
   private:
-    Line interrupt(unsigned irq) { return irq < 8 ? master_.input(irq) : slave_.input(irq - 8); }
+    void set_irq(unsigned irq, bool level) { irq < 8 ? master_.set_irq(irq, level) : slave_.set_irq(irq - 8, level); }
+    I440Fx& add_host_bridge() {
+        constexpr std::uint32_t kRomBase = 0xFFFC'0000;
+        const std::vector<std::uint8_t> rom(kRom, 0x5A);
+        std::uint8_t* bios = bench_.memory.map_rom("system BIOS", kRomBase, rom);
+        std::uint8_t* vga_bios = bench_.memory.map_rom("VGA BIOS", kRomBase - kVgaRom, std::span(rom).first(kVgaRom));
+        return bench_.add_device<I440Fx>(bench_.memory, bios, kRom, vga_bios, kVgaRom);
+    }
+    Piix4Isa& add_isa_bridge() {
+        std::array<Line, Piix4Isa::kInterrupts> routed;
+        for (unsigned irq = 0; irq < routed.size(); ++irq) {
+            routed[irq] = Line([this, irq](bool level) { set_irq(irq, level); });
+        }
+        return bench_.add_device<Piix4Isa>(pci_, std::move(routed));
+    }
 
     std::uint16_t port() {
         static constexpr std::uint16_t kPorts[] = {
@@ -76,8 +75,8 @@ class Machine final : public FuzzedMachine {
     }
     unsigned size() { return 1u << next() % 3; }
     void configure(std::uint32_t device, unsigned reg, std::uint32_t value, unsigned bytes) {
-        ports_.write(0xCF8, 0x8000'0000 | device << 8 | (reg & 0xFC), 4);
-        ports_.write(static_cast<std::uint16_t>(0xCFC + (reg & 3)), value, bytes);
+        bench_.out(0xCF8, 0x8000'0000 | device << 8 | (reg & 0xFC), 4);
+        bench_.out(static_cast<std::uint16_t>(0xCFC + (reg & 3)), value, bytes);
     }
 
     void step() override {
@@ -85,7 +84,7 @@ class Machine final : public FuzzedMachine {
             case 0:
             case 1: {
                 const std::uint16_t where = port();
-                ports_.read(where, size());
+                bench_.in(where, size());
                 break;
             }
             case 2:
@@ -93,16 +92,15 @@ class Machine final : public FuzzedMachine {
             case 4: {
                 const std::uint16_t where = port();
                 const unsigned bytes = size();
-                ports_.write(where, bytes == 4 ? next32() : next() * 0x0101u, bytes);
+                bench_.out(where, bytes == 4 ? next32() : next() * 0x0101u, bytes);
                 break;
             }
             case 5:
-                host_time_ += Nanoseconds{1} << (next() % 40);
-                clock_.run_due();
+                bench_.advance(Nanoseconds{1} << (next() % 40));
                 break;
             case 6: {
                 const std::uint8_t which = next();
-                interrupt(which % 16).set((which & 0x80) != 0);
+                set_irq(which % 16, (which & 0x80) != 0);
                 break;
             }
             case 7:
@@ -121,7 +119,7 @@ class Machine final : public FuzzedMachine {
             }
             case 10:
                 if (next() == 0) {
-                    for (Device* chip : chips()) {
+                    for (Device* chip : bench_.devices) {
                         chip->reset();
                     }
                 } else {
@@ -150,45 +148,29 @@ class Machine final : public FuzzedMachine {
         }
     }
 
-    std::vector<Device*> chips() {
-        return {
-            &master_,           &slave_, &timer_,    &cmos_,         &dma_,       host_bridge_.get(), isa_bridge_.get(),
-            &power_management_, &pci_,   &firmware_, &system_ports_, &debug_port_};
-    }
-    std::vector<std::uint8_t> save() override {
-        StateStream stream = StateStream::saver();
-        serialize(stream);
-        return stream.bytes();
-    }
-    void serialize(StateStream& stream) {
-        clock_.serialize(stream);
-        for (Device* chip : chips()) {
-            chip->serialize(stream);
-        }
-    }
-    void load(const std::vector<std::uint8_t>& state) override {
-        StateStream stream = StateStream::loader(state);
-        serialize(stream);
-    }
+    std::vector<std::uint8_t> save() override { return bench_.save(); }
+    void load(const std::vector<std::uint8_t>& state) override { bench_.load(state); }
 
-    Nanoseconds host_time_ = 0;
-    PortBus ports_;
-    PhysicalMemory memory_{1 << 20};
-    VirtualClock clock_{[this] { return host_time_; }};
-    I8259A slave_{"8259A-slave", ports_, 0xA0, 0x4D1, 0xDE, Line([this](bool level) { master_.set_irq(2, level); })};
-    I8259A master_{"8259A-master", ports_, 0x20, 0x4D0, 0xF8, Line(), [this] { return slave_.acknowledge(); }, 2};
-    I8254 timer_{ports_, clock_, Line([this](bool level) { master_.set_irq(0, level); })};
-    Mc146818 cmos_{ports_, clock_, [] { return std::int64_t{1'000'000'000}; },
-                   Line([this](bool level) { slave_.set_irq(0, level); })};
-    I8237A dma_{ports_, memory_};
-    SystemControlPorts system_ports_{ports_, clock_, timer_, Line(), [] {}};
-    PciBus pci_{ports_, [](std::uint8_t) {}};
-    Piix4Pm power_management_{ports_, clock_, Line([this](bool level) { slave_.set_irq(1, level); }), [] {},
-                              Piix4Pm::Present{}};
-    FwCfg firmware_{ports_, memory_};
-    DebugPort debug_port_{ports_, 0xE9, 0xE9, [](std::uint8_t) {}};
-    std::unique_ptr<I440Fx> host_bridge_;
-    std::unique_ptr<Piix4Isa> isa_bridge_;
+    Bench bench_;
+    I8259A& slave_ = bench_.add_device<I8259A>("8259A-slave", bench_.ports, 0xA0, 0x4D1, 0xDE,
+                                               Line([this](bool level) { master_.set_irq(2, level); }));
+    I8259A& master_ = bench_.add_device<I8259A>(
+        "8259A-master", bench_.ports, 0x20, 0x4D0, 0xF8, Line(), [this] { return slave_.acknowledge(); }, 2);
+    I8254& timer_ =
+        bench_.add_device<I8254>(bench_.ports, bench_.clock, Line([this](bool level) { set_irq(0, level); }));
+    Mc146818& cmos_ = bench_.add_device<Mc146818>(
+        bench_.ports, bench_.clock, [] { return std::int64_t{1'000'000'000}; },
+        Line([this](bool level) { set_irq(8, level); }));
+    I8237A& dma_ = bench_.add_device<I8237A>(bench_.ports, bench_.memory);
+    SystemControlPorts& system_ports_ =
+        bench_.add_device<SystemControlPorts>(bench_.ports, bench_.clock, timer_, Line(), [] {});
+    PciBus& pci_ = bench_.add_device<PciBus>(bench_.ports, [](std::uint8_t) {});
+    I440Fx& host_bridge_ = add_host_bridge();
+    Piix4Isa& isa_bridge_ = add_isa_bridge();
+    Piix4Pm& power_management_ = bench_.add_device<Piix4Pm>(
+        bench_.ports, bench_.clock, Line([this](bool level) { set_irq(9, level); }), [] {}, Piix4Pm::Present{});
+    FwCfg& firmware_ = bench_.add_device<FwCfg>(bench_.ports, bench_.memory);
+    DebugPort& debug_port_ = bench_.add_device<DebugPort>(bench_.ports, 0xE9, 0xE9, [](std::uint8_t) {});
 };
 
 }  // namespace

@@ -3,32 +3,28 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <iterator>
 #include <span>
 #include <vector>
 
-#include "core/port_bus.h"
-#include "core/state_stream.h"
-#include "core/virtual_clock.h"
 #include "devices/i8042.h"
 #include "devices/parallel_port.h"
 #include "devices/ps2_keyboard.h"
 #include "devices/ps2_mouse.h"
 #include "devices/uart16550a.h"
 #include "devices/vmware_backdoor.h"
+#include "tests/devices/conformance.h"
 #include "tests/fuzz/fuzzed_machine.h"
 
 namespace {
 
 using namespace vpc;
 using namespace vpc::devices;
-using vpc::devices::test::FuzzedMachine;
+using namespace vpc::devices::test;
 
 class Machine final : public FuzzedMachine {
   public:
     explicit Machine(std::span<const std::uint8_t> input) : FuzzedMachine(input) {
-        clock_.resume();
         controller_.connect_keyboard(keyboard_);
         controller_.connect_aux(mouse_);
         uart_.on_room([this] {
@@ -50,18 +46,17 @@ class Machine final : public FuzzedMachine {
         switch (next() % 12) {
             case 0:
             case 1:
-                ports_.read(port(), 1);
+                bench_.in(port());
                 break;
             case 2:
             case 3:
             case 4: {
                 const std::uint16_t where = port();
-                ports_.write(where, next(), 1);
+                bench_.out(where, next());
                 break;
             }
             case 5:
-                host_time_ += Nanoseconds{1} << (next() % 32);
-                clock_.run_due();
+                bench_.advance(Nanoseconds{1} << (next() % 32));
                 break;
             case 6:
                 keyboard_.key(static_cast<Key>(next()), (next() & 1) != 0);
@@ -81,7 +76,7 @@ class Machine final : public FuzzedMachine {
                 const std::uint8_t choice = next();
                 registers_ = {0x564D5868, 38u + choice % 4, 0x5658,
                               choice < 0xF0 ? kParameters[choice / 4 % std::size(kParameters)] : next32()};
-                ports_.read(0x5658, 4);
+                bench_.in(0x5658, 4);
                 break;
             }
             case 10:
@@ -95,37 +90,25 @@ class Machine final : public FuzzedMachine {
         }
     }
 
-    std::vector<std::uint8_t> save() override {
-        StateStream stream = StateStream::saver();
-        serialize(stream);
-        return stream.bytes();
-    }
-    void serialize(StateStream& stream) {
-        clock_.serialize(stream);
-        for (Device* device :
-             std::initializer_list<Device*>{&controller_, &keyboard_, &mouse_, &uart_, &printer_port_, &backdoor_}) {
-            device->serialize(stream);
-        }
-    }
-    void load(const std::vector<std::uint8_t>& state) override {
-        StateStream stream = StateStream::loader(state);
-        serialize(stream);
-    }
+    std::vector<std::uint8_t> save() override { return bench_.save(); }
+    void load(const std::vector<std::uint8_t>& state) override { bench_.load(state); }
 
-    Nanoseconds host_time_ = 0;
+    Bench bench_;
     unsigned host_bytes_ = 0;
     std::array<std::uint32_t, 4> registers_{};
-    PortBus ports_;
-    VirtualClock clock_{[this] { return host_time_; }};
-    Ps2Keyboard keyboard_{clock_};
-    Ps2Mouse mouse_{clock_};
-    I8042 controller_{ports_, clock_, Line(), Line(), Line(), Line()};
-    Uart16550A uart_{"16550A-1", ports_, clock_, 0x3F8, Line(), [](std::uint8_t) {}};
-    ParallelPort printer_port_{ports_, clock_, Line(), [](std::uint8_t byte) { return byte != 0; }};
-    VmwareBackdoor backdoor_{ports_,
-                             {.get = [this](GeneralRegister which) { return registers_[which]; },
-                              .set = [this](GeneralRegister which, std::uint32_t value) { registers_[which] = value; }},
-                             [this] { mouse_.wake_driver(); }};
+    I8042& controller_ = bench_.add_device<I8042>(bench_.ports, bench_.clock, Line(), Line(), Line(), Line());
+    Ps2Keyboard& keyboard_ = bench_.add_device<Ps2Keyboard>(bench_.clock);
+    Ps2Mouse& mouse_ = bench_.add_device<Ps2Mouse>(bench_.clock);
+    Uart16550A& uart_ =
+        bench_.add_device<Uart16550A>("16550A-1", bench_.ports, bench_.clock, 0x3F8, Line(), [](std::uint8_t) {});
+    ParallelPort& printer_port_ = bench_.add_device<ParallelPort>(bench_.ports, bench_.clock, Line(),
+                                                                  [](std::uint8_t byte) { return byte != 0; });
+    VmwareBackdoor& backdoor_ = bench_.add_device<VmwareBackdoor>(
+        bench_.ports,
+        VmwareBackdoor::Registers{
+            .get = [this](GeneralRegister which) { return registers_[which]; },
+            .set = [this](GeneralRegister which, std::uint32_t value) { registers_[which] = value; }},
+        [this] { mouse_.wake_driver(); });
 };
 
 }  // namespace
