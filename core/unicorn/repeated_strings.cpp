@@ -109,7 +109,7 @@ class Execution {
         std::size_t fetched = 0;
         do {
             bytes[fetched] = memory_.fetch(env_, code_ + fetched);
-        } while (is_prefix_of_repeated_string(bytes[fetched++]) && fetched < size);
+        } while (is_prefix(bytes[fetched++]) && fetched < size);
         return decode_repeated_string({bytes.data(), fetched}, code32);
     }
 
@@ -276,7 +276,7 @@ std::optional<RepeatedString> decode_repeated_string(std::span<const std::uint8_
     return std::nullopt;
 }
 
-bool is_prefix_of_repeated_string(std::uint8_t byte) {
+bool is_prefix(std::uint8_t byte) {
     return byte == kRep || byte == kRepNe || byte == kOperandSize || byte == kAddressSize || segment_of_prefix(byte);
 }
 

@@ -28,8 +28,8 @@ inline constexpr std::size_t kLongestRepeatedString = 5;
 /// The instruction that `code` begins with; nothing if it is another one, or not all there.
 std::optional<RepeatedString> decode_repeated_string(std::span<const std::uint8_t> code, bool code32);
 
-/// Whether the instruction may go on behind this byte.
-bool is_prefix_of_repeated_string(std::uint8_t byte);
+/// A prefix of x86 instructions other than LOCK.
+bool is_prefix(std::uint8_t byte);
 
 /// RDTSC with as many bytes: the prefixes of `code` without REP, and RDTSC's opcode.
 void disguise_repeated_string(std::span<std::uint8_t> code);

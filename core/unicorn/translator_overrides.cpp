@@ -110,7 +110,7 @@ void disguise(std::uint64_t pc, std::uint32_t flags, int cflags) {
     std::size_t size = 0;
     do {
         translation.disguise[size] = static_cast<std::uint8_t>(original.ldub_code(client->engine_env, pc + size));
-    } while (is_prefix_of_repeated_string(translation.disguise[size++]) && size < left);
+    } while (is_prefix(translation.disguise[size++]) && size < left);
     const std::span<std::uint8_t> code(translation.disguise.data(), size);
     if (decode_repeated_string(code, code32)) {
         disguise_repeated_string(code);
@@ -129,12 +129,13 @@ void give_up_translation() {
 bool is_conditional_loop(std::uint64_t address) {
     constexpr unsigned kLongestInstruction = 15;
     for (unsigned i = 0; i < kLongestInstruction; ++i) {
-        const std::uint32_t byte = original.ldub_code(override_client()->engine_env, address + i);
+        const auto byte = static_cast<std::uint8_t>(original.ldub_code(override_client()->engine_env, address + i));
         if ((byte & 0xFE) == 0xE0) {
             return true;
         }
-        if ((byte & 0xE7) != 0x26 && (byte & 0xFC) != 0x64 && byte != 0xF0 && byte != 0xF2 && byte != 0xF3) {
-            return false;  // no prefix (Intel SDM volume 2, 2.1.1) either
+        constexpr std::uint8_t kLock = 0xF0;  // which the engine overlooks here
+        if (byte != kLock && !is_prefix(byte)) {
+            return false;
         }
     }
     return false;

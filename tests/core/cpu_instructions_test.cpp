@@ -41,11 +41,10 @@ TEST(CpuInstructions, LoopsThatRunOutLeaveTheFlagsAlone) {
             guest.start.eflags = eflags::kAlwaysOne | flags;
             guest.store(kData, {0x01});
             guest.code({
-                0xB8,    0xFF,    0x00,    0xFE,    0xFF,    0xB9, 0x01,
-                0x00,    0x00,    0x00,                                   // MOV EAX,FFFE00FFh; MOV ECX,1
-                0x00,    0x05,    0x00,    0xB0,    0x00,    0x00,        // ADD [B000h],AL
-                loop[0], loop[1], loop[2], loop[3], loop[4], 0x0F, 0x0B,  // LOOPNE or LOOPE; UD2
+                0xB8, 0xFF, 0x00, 0xFE, 0xFF, 0xB9, 0x01, 0x00, 0x00, 0x00,  // MOV EAX,FFFE00FFh; MOV ECX,1
+                0x00, 0x05, 0x00, 0xB0, 0x00, 0x00,                          // ADD [B000h],AL
             });
+            guest.store(kCode + 16, {loop[0], loop[1], loop[2], loop[3], loop[4], 0x0F, 0x0B});  // …; UD2
             guest.gate(6, kInterruptGate32, kCode32, handler_of(6));
             guest.store(handler_of(6), {0xF4});
             ASSERT_EQ(guest.run(), CpuExit::Halted);
