@@ -10,6 +10,7 @@
 
 #include "core/state_stream.h"
 #include "devices/board.h"
+#include "tasks/stored_pages.h"
 
 namespace vpc::tasks {
 namespace {
@@ -17,50 +18,19 @@ namespace {
 // The parts of the file, in order. Disks come last since they are closed last, and are looked at first.
 enum Part : std::size_t { kIdentity, kChips, kMemory, kDisks };
 
-constexpr std::size_t kPage = 4096;
-constexpr std::size_t kRunPages = 256;  // between two looks at the stop token: 1 MiB
 constexpr std::size_t kMostChipBytes = 64 << 20;
 constexpr std::size_t kMostSmallBytes = 1 << 16;
 // Having the host store a byte, with complete(), takes this part of the time that compressing and writing it does.
 constexpr std::uint64_t kStoringShare = 20;
+// Looking for pages to store takes this part of the time that storing all of the memory would.
+constexpr std::uint64_t kLookingShare = 20;
+// Between the two steps the machine is torn down, in the time in which this much memory is stored.
+constexpr std::uint64_t kTearingDown = 4 << 20;
 // What complete() writes: far more than it can be.
 constexpr std::uint64_t kReserve = 1 << 16;
 
-/// Pages [first, first + count) follow; a count of 0 ends the memory.
-struct Run {
-    std::uint32_t first = 0;
-    std::uint32_t count = 0;
-};
-static_assert(sizeof(Run) == 8);
-
-std::span<const std::uint8_t> bytes_of(const Run& run) {
+std::span<const std::uint8_t> bytes_of(const PageRun& run) {
     return {reinterpret_cast<const std::uint8_t*>(&run), sizeof run};
-}
-
-bool is_zero(const std::uint8_t* page) {
-    std::uint64_t any = 0;
-    for (std::size_t i = 0; i < kPage; i += sizeof any) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, page + i, sizeof word);
-        any |= word;
-    }
-    return any == 0;
-}
-
-std::vector<Run> runs_of(const std::uint8_t* ram, std::uint64_t size) {
-    std::vector<Run> runs;
-    const auto pages = static_cast<std::uint32_t>(size / kPage);
-    for (std::uint32_t page = 0; page < pages; ++page) {
-        if (is_zero(ram + std::size_t{page} * kPage)) {
-            continue;
-        }
-        if (!runs.empty() && runs.back().first + runs.back().count == page && runs.back().count < kRunPages) {
-            ++runs.back().count;
-        } else {
-            runs.push_back({page, 1});
-        }
-    }
-    return runs;
 }
 
 tl::unexpected<disk::Error> stopped() {
@@ -71,6 +41,51 @@ void report(const disk::Operation& operation, std::uint64_t done, std::uint64_t 
     if (operation.progress) {
         operation.progress({.done = done, .total = total});
     }
+}
+
+// ---- the work of saving, in bytes of memory to compress and write ----
+
+std::uint64_t looking_work(std::uint64_t ram) {
+    return ram / kLookingShare;
+}
+
+std::uint64_t total_work(std::uint64_t ram, std::uint64_t written) {
+    return looking_work(ram) + written + kTearingDown + written / kStoringShare;
+}
+
+/// Of the chips' state: most of it is video memory, and most of that is never used.
+std::uint64_t non_zero_bytes(std::span<const std::uint8_t> bytes) {
+    std::vector<PageRun> runs;
+    return add_stored_pages(runs, bytes, 0, static_cast<std::uint32_t>(bytes.size() / kPage)) * kPage;
+}
+
+struct StoredMemory {
+    std::vector<PageRun> runs;
+    PageWork work;
+};
+
+/// Finds what of the memory is to be stored; `chips` is the work for the chips' state. Cancelled.
+disk::Result<StoredMemory> look_through(std::span<const std::uint8_t> ram, std::uint64_t chips,
+                                        const disk::Operation& operation) {
+    StoredMemory memory;
+    std::uint64_t found = 0;
+    const auto pages = static_cast<std::uint32_t>(ram.size() / kPage);
+    for (std::uint32_t page = 0; page < pages;) {
+        if (operation.stop.stop_requested()) {
+            return stopped();
+        }
+        const auto end = std::min<std::uint32_t>(pages, page + kRunPages);
+        found += add_stored_pages(memory.runs, ram, page, end);
+        page = end;
+        // The rest is probably as full as what was seen, or else fuller.
+        const std::uint64_t rest = pages - page;
+        const std::uint64_t expected = found + (rest + 3 * rest * found / page) / 4;
+        report(operation, looking_work(page * kPage), total_work(ram.size(), chips + expected * kPage));
+    }
+    for (const PageRun& run : memory.runs) {
+        memory.work += work_of(bytes_in(ram, run));
+    }
+    return memory;
 }
 
 template <typename T>
@@ -160,19 +175,19 @@ disk::Result<std::unique_ptr<SavedStateWriter>> SavedStateWriter::write_machine(
     }
     StateStream chips = StateStream::saver();
     board.serialize(chips);
-    const std::uint8_t* ram = board.memory().ram();
-    const std::vector<Run> runs = runs_of(ram, board.memory().ram_size());
-    std::uint64_t stored = 0;
-    for (const Run& run : runs) {
-        stored += std::uint64_t{run.count} * kPage;
+    const std::span<const std::uint8_t> ram(board.memory().ram(), board.memory().ram_size());
+    const std::uint64_t chips_work = non_zero_bytes(chips.bytes());
+    auto memory = look_through(ram, chips_work, operation);
+    if (!memory) {
+        return tl::unexpected(memory.error());
     }
-    const std::uint64_t written = chips.bytes().size() + stored;
-    const std::uint64_t total = written + written / kStoringShare;
+    std::uint64_t done = looking_work(ram.size()) + chips_work;
+    const std::uint64_t total = total_work(ram.size(), chips_work + memory->work.storing);
 
     disk::Status status = put_fields(**writer, [&](StateStream& stream) {
         identity.serialize(stream);
         media.serialize(stream);
-        stream.field(stored);
+        stream.field(memory->work.loading);
     });
     if (status) {
         status = (*writer)->put(chips.bytes());
@@ -180,21 +195,20 @@ disk::Result<std::unique_ptr<SavedStateWriter>> SavedStateWriter::write_machine(
     if (status) {
         status = (*writer)->end_part();
     }
-    std::uint64_t done = chips.bytes().size();
-    for (auto run = runs.begin(); status && run != runs.end(); ++run) {
+    for (auto run = memory->runs.begin(); status && run != memory->runs.end(); ++run) {
         if (operation.stop.stop_requested()) {
             return stopped();
         }
-        const std::size_t size = std::size_t{run->count} * kPage;
+        const std::span<const std::uint8_t> bytes = bytes_in(ram, *run);
         status = (*writer)->put(bytes_of(*run));
         if (status) {
-            status = (*writer)->put({ram + std::size_t{run->first} * kPage, size});
+            status = (*writer)->put(bytes);
         }
-        done += size;
+        done += work_of(bytes).storing;
         report(operation, done, total);
     }
     if (status) {
-        status = (*writer)->put(bytes_of(Run{}));
+        status = (*writer)->put(bytes_of(PageRun{}));
     }
     if (status) {
         status = (*writer)->end_part();
@@ -229,7 +243,7 @@ disk::Result<std::unique_ptr<SavedStateReader>> SavedStateReader::open(const std
         status = get_fields(*reader->file_, reader->name_, kIdentity, kMostSmallBytes, [&](StateStream& stream) {
             reader->identity_.serialize(stream);
             reader->media_.serialize(stream);
-            stream.field(reader->stored_memory_);
+            stream.field(reader->loading_work_);
         });
     }
     if (!status) {
@@ -277,7 +291,7 @@ disk::Status SavedStateReader::load(devices::Board& board, const disk::Operation
         if (operation.stop.stop_requested()) {
             return stopped();
         }
-        Run run;
+        PageRun run;
         if (disk::Status status = file_->get({reinterpret_cast<std::uint8_t*>(&run), sizeof run}); !status) {
             return status;
         }
@@ -293,8 +307,8 @@ disk::Status SavedStateReader::load(devices::Board& board, const disk::Operation
             return status;
         }
         next = run.first + std::uint64_t{run.count};
-        done += to.size();
-        report(operation, done, std::max(done, stored_memory_));
+        done += work_of(to).loading;
+        report(operation, done, std::max(done, loading_work_));
     }
     // The checksum stands behind the last page.
     if (const auto end = file_->rest(0); !end) {

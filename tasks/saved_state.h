@@ -53,7 +53,8 @@ disk::Result<DiskGeneration> disk_generation(const std::filesystem::path& file,
 /// closed, what has become of them.
 class SavedStateWriter {
   public:
-    /// Progress counts bytes of RAM that are not zero, and of the chips' state. `file` may exist.
+    /// Progress counts the work of finding and storing the pages that are not zero (PageWork), and bytes of the chips'
+    /// state. `file` may exist.
     static disk::Result<std::unique_ptr<SavedStateWriter>> write_machine(const std::filesystem::path& file,
                                                                          MachineIdentity identity, RemovableMedia media,
                                                                          devices::Board& board,
@@ -72,13 +73,13 @@ class SavedStateReader {
     const MachineIdentity& identity() const { return identity_; }
     const DiskGenerations& disks() const { return disks_; }
     const RemovableMedia& media() const { return media_; }
-    /// Bytes of RAM that are in the file: those of pages that are not all zeros.
-    std::uint64_t stored_memory() const { return stored_memory_; }
+    /// What is to be done to get the memory back: PageWork's `loading`.
+    std::uint64_t loading_work() const { return loading_work_; }
 
     /// Why the state does not fit a machine of this identity with these disks; empty: it fits.
     std::string misfit(const MachineIdentity& identity, const DiskGenerations& disks) const;
 
-    /// Fills a board that has never run; progress counts the bytes of stored_memory(). Errors: Corrupt, Unsupported,
+    /// Fills a board that has never run; progress counts loading_work(). Errors: Corrupt, Unsupported,
     /// Cancelled, IoError; the board is then useless.
     disk::Status load(devices::Board& board, const disk::Operation& operation);
 
@@ -88,7 +89,7 @@ class SavedStateReader {
     MachineIdentity identity_;
     DiskGenerations disks_;
     RemovableMedia media_;
-    std::uint64_t stored_memory_ = 0;
+    std::uint64_t loading_work_ = 0;
 };
 
 }  // namespace vpc::tasks

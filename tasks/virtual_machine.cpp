@@ -240,9 +240,10 @@ HResult VirtualMachine::Startup2(VMStartupOption option, std::shared_ptr<IVMTask
 
 Outcome VirtualMachine::start(TaskControl& control, bool restore, VMStartupOption option) {
     change_to(VMVMState::TurningOn);
+    std::unique_ptr<SavedStateReader> saved;  // closed last: the host frees it then, and the guest runs already
     Outcome outcome;
     try {
-        outcome = bring_up(control, restore, option);
+        outcome = bring_up(control, restore, option, saved);
     } catch (const std::exception& problem) {
         outcome = {HResult::VM_E_OUT_OF_RESOURCE, VMTaskResult::OutOfMemoryError, problem.what()};
     }
@@ -256,17 +257,18 @@ Outcome VirtualMachine::start(TaskControl& control, bool restore, VMStartupOptio
     return outcome;
 }
 
-Outcome VirtualMachine::bring_up(TaskControl& control, bool restore, VMStartupOption option) {
+Outcome VirtualMachine::bring_up(TaskControl& control, bool restore, VMStartupOption option,
+                                 std::unique_ptr<SavedStateReader>& saved) {
     // Estimates, in milliseconds: the disks are there at once, the board (its CPU engine above all) takes its time, and
-    // restoring depends on the memory that is stored.
+    // restoring depends on the memory that is stored, as does having the host free the file.
     constexpr std::uint64_t kOpening = 2;
     constexpr std::uint64_t kMaking = 30;
     constexpr std::uint64_t kRestoringMebibyte = 3;
+    constexpr std::uint64_t kFreeingShare = 16;  // of restoring
     if (control.stop().stop_requested()) {
         return cancelled();
     }
 
-    std::unique_ptr<SavedStateReader> saved;
     if (restore) {
         auto opened = SavedStateReader::open(settings_.saved_state);
         if (!opened) {
@@ -275,9 +277,9 @@ Outcome VirtualMachine::bring_up(TaskControl& control, bool restore, VMStartupOp
         saved = std::move(*opened);
     }
     // A damaged file may tell of more than the machine has.
-    const std::uint64_t stored = saved ? std::min(saved->stored_memory() >> 20, settings_.memory) : 0;
+    const std::uint64_t stored = saved ? std::min(saved->loading_work() >> 20, settings_.memory) : 0;
     const std::uint64_t restoring = stored * kRestoringMebibyte;
-    const std::uint64_t total = kOpening + kMaking + restoring;
+    const std::uint64_t total = kOpening + kMaking + restoring + restoring / kFreeingShare;
     devices::BoardConfiguration configuration;
     configuration.memory = settings_.memory;
     configuration.cpu = settings_.cpu;

@@ -224,7 +224,9 @@ class VirtualMachine : public std::enable_shared_from_this<VirtualMachine> {
     HResult start_task(TaskKind kind, bool cancelable, VMVMState before, std::shared_ptr<IVMTask>& task, TaskWork work);
 
     Outcome start(TaskControl& control, bool restore, VMStartupOption option);
-    Outcome bring_up(TaskControl& control, bool restore, VMStartupOption option);
+    /// `saved` receives the state that the machine went on from.
+    Outcome bring_up(TaskControl& control, bool restore, VMStartupOption option,
+                     std::unique_ptr<SavedStateReader>& saved);
     Outcome open_hard_disks(devices::BoardConfiguration& configuration, DiskGenerations& generations,
                             VMStartupOption option);
     /// The same, filling in undo disks that are begun, and leaving those behind on failure.

@@ -27,7 +27,7 @@ using tasks::Answer;
 using tasks::ControlClient;
 using Client = std::unique_ptr<ControlClient>;
 
-constexpr std::chrono::milliseconds kLook{50};    // how often a task is asked how far it is
+constexpr std::chrono::milliseconds kLook{20};    // how often a task is asked how far it is
 constexpr std::chrono::milliseconds kEndLook{5};  // how often a process that ends is looked at
 constexpr std::chrono::seconds kLongestEnd{10};
 constexpr std::chrono::milliseconds kNewMachines{250};  // how often `vpc tasks --watch` looks for them

@@ -21,7 +21,7 @@ using nlohmann::json;
 using tasks::Answer;
 using tasks::HResult;
 
-constexpr std::chrono::milliseconds kTick{20};
+constexpr std::chrono::milliseconds kTick{5};
 // A command that has seen its task end hangs up; nobody keeps a machine's process for longer.
 constexpr std::chrono::seconds kLongestFarewell{5};
 constexpr std::chrono::seconds kLongestLook{10};  // a machine's thread that does not come around

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <thread>
+#include <condition_variable>
+#include <mutex>
 
 #include "tasks/virtual_pc.h"
 #include "ui/cli/claimed_machine.h"
@@ -30,6 +31,10 @@ class Host {
     void wait_for_the_end();
 
   private:
+    bool at_rest() const { return is_at_rest(vm_->State()); }
+
+    std::mutex mutex_;
+    std::condition_variable changed_;  ///< the machine's state
     std::unique_ptr<ClaimedMachine> claimed_;
     PortCables cables_;
     std::vector<std::string> notes_;
@@ -76,6 +81,10 @@ std::string Host::prepare(const tasks::RegisteredMachine& machine, const RunOpti
         notes_.push_back(std::move(line));
     }
     vm_ = tasks::VirtualMachine::make(std::move(*settings), pc_.worker(), pc_.Tasks());
+    vm_->OnStateChange([this](tasks::VMVMState) {
+        const std::scoped_lock guard(mutex_);
+        changed_.notify_all();
+    });
     auto control = MachineControl::listen(machine, pc_, vm_);
     if (!control) {
         return control.error();
@@ -118,14 +127,13 @@ std::string Host::start(tasks::VMStartupOption option, const StartWatcher& watch
 }
 
 void Host::wait_for_the_end() {
-    while (!is_at_rest(vm_->State())) {
-        if (window_) {
-            window_->process(kTick);
-        } else {
-            std::this_thread::sleep_for(kTick);
-        }
+    while (window_ && !at_rest()) {
+        window_->process(kTick);
     }
     window_.reset();
+    std::unique_lock guard(mutex_);
+    changed_.wait(guard, [this] { return at_rest(); });
+    guard.unlock();
     control_->say_farewell();
     if (const std::string lost = cables_.finish(); !lost.empty()) {
         std::fprintf(stderr, "vpc: %s\n", lost.c_str());

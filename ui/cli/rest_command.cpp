@@ -76,7 +76,7 @@ ExitStatus merge_undo_disks(const RestOptions& options, tasks::VirtualMachine& m
     if (const HResult begun = machine.MergeUndoDisks(task); begun != HResult::S_OK) {
         return fail(options.name, {begun, tasks::VMTaskResult::UnexpectedError, {}});
     }
-    constexpr std::int32_t kLook = 50;  // milliseconds
+    constexpr std::int32_t kLook = 20;  // milliseconds
     return watch_task(task->Description(), options.task, [&](const disk::Operation& operation) {
         while (!task->IsComplete()) {
             task->WaitForCompletion(kLook);
