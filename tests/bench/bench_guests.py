@@ -40,7 +40,7 @@ IDLE_LIMIT = 2.0  # percent of a processor
 # cpubench's sections in which another peer is far ahead of QEMU, and how much of that distance has to be closed.
 DISTANT_SECTIONS = ("rmbios", "string", "cr3switch", "tlbwalk", "smc", "fputrans", "pioread", "vgatext", "planar")
 CLOSED_LIMIT = 0.5
-SETTLING_SECONDS, IDLE_SECONDS = 2, 10
+SETTLING_SECONDS, IDLE_SECONDS = 2, 30
 
 
 class Run:
