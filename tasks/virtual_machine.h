@@ -100,8 +100,8 @@ struct MachineSettings {
 /// | Method  | Valid in        | Progress                      | Cancellable until    | A cancel leaves       |
 /// |---------|-----------------|-------------------------------|----------------------|-----------------------|
 /// | Startup | TurnedOff       | disks opened, board made      | the guest runs       | TurnedOff             |
-/// | Startup | Saved           | bytes of RAM restored         | the guest runs       | Saved, file untouched |
-/// | Save    | Running, Paused | bytes written that are not 0  | the disks are closed | Running or Paused     |
+/// | Startup | Saved           | pages of RAM restored         | the guest runs       | Saved, file untouched |
+/// | Save    | Running, Paused | RAM searched, pages stored    | the disks are closed | Running or Paused     |
 /// | TurnOff | Running, Paused | states passed, bytes of undo  | never                |                       |
 /// |         |                 | disks committed               |                      |                       |
 /// | Reset   | Running, Paused | states passed                 | never                |                       |
