@@ -77,14 +77,7 @@ class AtaDiskTest : public testing::Test {
             bench.out(0x1F0, static_cast<std::uint32_t>(bytes[i] | bytes[i + 1] << 8), 2);
         }
     }
-    std::vector<std::uint8_t> sectors(std::uint64_t first, unsigned count) {
-        std::vector<std::uint8_t> bytes;
-        for (unsigned i = 0; i < count; ++i) {
-            const auto sector = image->sector(first + i);
-            bytes.insert(bytes.end(), sector.begin(), sector.end());
-        }
-        return bytes;
-    }
+    std::vector<std::uint8_t> sectors(std::uint64_t first, unsigned count) { return image->contents(first, count); }
     static std::vector<std::uint8_t> pattern(std::size_t sectors, unsigned seed) {
         std::vector<std::uint8_t> bytes(sectors * disk::kSectorSize);
         for (std::size_t i = 0; i < bytes.size(); ++i) {

@@ -46,6 +46,14 @@ struct DiskImage {
         }
         return bytes;
     }
+    std::vector<std::uint8_t> contents(std::uint64_t first, unsigned count) const {
+        std::vector<std::uint8_t> bytes;
+        for (unsigned i = 0; i < count; ++i) {
+            const auto one = sector(first + i);
+            bytes.insert(bytes.end(), one.begin(), one.end());
+        }
+        return bytes;
+    }
     std::map<std::uint64_t, std::vector<std::uint8_t>> written;
 };
 

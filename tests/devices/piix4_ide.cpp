@@ -63,14 +63,7 @@ class Piix4IdeTest : public testing::Test {
         bench.memory.read(address, bytes);
         return bytes;
     }
-    std::vector<std::uint8_t> sectors(std::uint64_t first, unsigned count) {
-        std::vector<std::uint8_t> bytes;
-        for (unsigned i = 0; i < count; ++i) {
-            const auto sector = image->sector(first + i);
-            bytes.insert(bytes.end(), sector.begin(), sector.end());
-        }
-        return bytes;
-    }
+    std::vector<std::uint8_t> sectors(std::uint64_t first, unsigned count) { return image->contents(first, count); }
     std::vector<std::uint8_t> fill(std::uint32_t address, std::size_t size) {
         std::vector<std::uint8_t> bytes(size);
         std::iota(bytes.begin(), bytes.end(), std::uint8_t{3});
