@@ -62,10 +62,11 @@ TEST_F(ControlCommand, StartsPausesSavesGoesOnAndTurnsOff) {
     EXPECT_EQ(state(), "paused");
     ran = vpc("pause a");
     EXPECT_EQ(ran.status, 1);
-    EXPECT_EQ(ran.output, "vpc: a: That is not possible now\n");
+    EXPECT_EQ(ran.output, "vpc: a: it is paused already\n");
     EXPECT_EQ(vpc("screenshot a paused.png").status, 0);
     EXPECT_TRUE(std::filesystem::exists(folder_ / "paused.png"));
     EXPECT_EQ(vpc("resume a").status, 0);
+    EXPECT_EQ(vpc("resume a").output, "vpc: a: it is not paused\n");
     EXPECT_EQ(vpc("screenshot a running.png").status, 0);
     EXPECT_TRUE(std::filesystem::exists(folder_ / "running.png"));
     EXPECT_EQ(vpc("type a 'x{WAIT 0.1}y'").status, 0);

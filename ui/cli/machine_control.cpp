@@ -50,6 +50,14 @@ tl::unexpected<tasks::Refusal> refused(const tasks::Outcome& outcome) {
         tasks::Refusal{.message = tasks::outcome_text(outcome, tasks::Language::English), .hresult = outcome.error});
 }
 
+/// Where E_FAIL has one reason alone.
+Answer explained(Answer answer, const char* why_it_fails) {
+    if (!answer && answer.error().hresult == HResult::E_FAIL) {
+        answer.error().message = why_it_fails;
+    }
+    return answer;
+}
+
 }  // namespace
 
 tl::expected<std::unique_ptr<MachineControl>, std::string> MachineControl::listen(
@@ -100,17 +108,14 @@ Answer MachineControl::answer(const std::string& method, const json& parameters)
         return json{{"state", state_text(vm_->State())}};
     }
     if (method == "pause") {
-        return simple(vm_->Pause());
+        return simple(vm_->Pause(), "it is paused already");
     }
     if (method == "resume") {
-        return simple(vm_->Resume());
+        return simple(vm_->Resume(), "it is not paused");
     }
     if (method == "save") {
-        Answer saving = begin(&tasks::VirtualMachine::Save);
-        if (!saving && saving.error().hresult == HResult::E_FAIL) {  // which has this one reason
-            saving.error().message = "it is not saved, since its changes are to be thrown away; 'vpc turnoff' ends it";
-        }
-        return saving;
+        return explained(begin(&tasks::VirtualMachine::Save),
+                         "it is not saved, since its changes are to be thrown away; 'vpc turnoff' ends it");
     }
     if (method == "turn_off") {
         return turn_off(parameters);
@@ -146,8 +151,9 @@ Answer MachineControl::answer(const std::string& method, const json& parameters)
     return tasks::no_such_method(method);
 }
 
-Answer MachineControl::simple(HResult result) const {
-    return result == HResult::S_OK ? Answer(json{{"state", state_text(vm_->State())}}) : refused(result);
+Answer MachineControl::simple(HResult result, const char* why_it_fails) const {
+    return result == HResult::S_OK ? Answer(json{{"state", state_text(vm_->State())}})
+                                   : explained(refused(result), why_it_fails);
 }
 
 Answer MachineControl::begin(TaskMethod method) {

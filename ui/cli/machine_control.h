@@ -40,7 +40,7 @@ class MachineControl {
     tasks::Answer turn_off(const nlohmann::json& parameters);
     tasks::Answer begin_in_guest(const std::string& method, const nlohmann::json& parameters);
     tasks::Answer guest_info();
-    tasks::Answer simple(tasks::HResult result) const;
+    tasks::Answer simple(tasks::HResult result, const char* why_it_fails) const;
     tasks::Answer type(const nlohmann::json& parameters);
     tasks::Answer screenshot(const nlohmann::json& parameters);
     tasks::Answer change_disk(const nlohmann::json& parameters, bool insert);
