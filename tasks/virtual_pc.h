@@ -20,8 +20,9 @@ namespace vpc::tasks {
 /// collection of those tasks; it must outlive the objects that it hands out, not their tasks. Any thread; no member
 /// throws.
 ///
-/// The methods that create disks count the bytes of the file's structures as progress, and can be cancelled until the
-/// file has its name; cancelled or failed they leave neither the file nor a folder that they made.
+/// The methods that create disks count the bytes of the file's structures as progress, or of a fixed disk's room, and
+/// can be cancelled until the file has its name; cancelled or failed they leave neither the file nor a folder that they
+/// made.
 ///
 /// Errors at once: those of check_new_file; E_INVALIDARG (a size of 0 or less); VM_E_IMAGE_SIZE_TOO_SMALL (below 3 MB);
 /// VM_E_IMAGE_SIZE_TOO_LARGE (above 2,088,960 MB); ERROR_INVALID_DRIVE (a CD or DVD); VM_E_FILE_TOO_LARGE_FOR_VOLUME
