@@ -45,6 +45,7 @@ struct Originals {
     EnvFunction* wrmsr;
     void (*sysenter)(void*, int);
     int (*breakpoint_insert)(void*, std::uint64_t, int, void**);
+    void (*bpt_io)(void*, std::uint32_t, std::uint32_t, std::uint64_t);
     std::uint64_t (*get_page_addr_code)(void*, std::uint64_t);
     void (*cpu_loop_exit)(void*);
     void (*cpu_loop_exit_noexc)(void*);
@@ -86,6 +87,7 @@ Originals resolve_originals() {
     resolve(all.wrmsr, "helper_wrmsr_x86_64");
     resolve(all.sysenter, "helper_sysenter_x86_64");
     resolve(all.breakpoint_insert, "cpu_breakpoint_insert_x86_64");
+    resolve(all.bpt_io, "helper_bpt_io_x86_64");
     resolve(all.get_page_addr_code, "get_page_addr_code_x86_64");
     resolve(all.cpu_loop_exit, "cpu_loop_exit_x86_64");
     resolve(all.cpu_loop_exit_noexc, "cpu_loop_exit_noexc_x86_64");
@@ -283,6 +285,14 @@ VPC_OVERRIDE int cpu_breakpoint_insert_x86_64(void*, std::uint64_t, int, void**)
         ++current->calls.breakpoint_insert;
     }
     return -1;
+}
+
+// Nor do those of ports stop anything: the engine would raise #DB behind IN and OUT with flags that it makes up, since
+// its translator does not tell this helper which instruction has set them last.
+VPC_OVERRIDE void helper_bpt_io_x86_64(void* env, std::uint32_t port, std::uint32_t size, std::uint64_t next_eip) {
+    if (current == nullptr) {
+        original.bpt_io(env, port, size, next_eip);
+    }
 }
 
 // Override 5. The time stamp counter in virtual time. And REP MOVS and REP STOS, see override 11.

@@ -188,6 +188,16 @@ bool survives_breakpoints(ProofMachine& machine) {
            }) == CpuExit::Halted;
 }
 
+/// Where override 4 is in place, an armed port breakpoint does not stop an IN either.
+bool ignores_port_breakpoints(ProofMachine& machine) {
+    return machine.run({
+               0xB8, 0x80, 0x00, 0x00, 0x00, 0x0F, 0x23, 0xC0,              // MOV EAX,80h; MOV DR0,EAX
+               0xB8, 0x01, 0x04, 0x02, 0x00, 0x0F, 0x23, 0xF8, 0xE4, 0x80,  // MOV EAX,20401h; MOV DR7,EAX; IN AL,80h
+               0x31, 0xC0, 0x0F, 0x23, 0xF8, 0xF4,                          // XOR EAX,EAX; MOV DR7,EAX; HLT
+           }) == CpuExit::Halted &&
+           machine.cpu().state().general[kEax] == 0;  // it came behind the IN
+}
+
 /// A page is loaded from and stored to, twice since the first store only marks it dirty; another is left alone.
 TlbLayout find_tlb(ProofMachine& machine) {
     constexpr std::uint32_t kUsed = 0x8000;
@@ -301,7 +311,7 @@ tl::expected<EngineFacts, std::string> probe() {
     if (linked && !proves_exact_faults(machine)) {
         return refuse("faults in replaced functions lose their address");
     }
-    if (!survives_breakpoints(machine)) {
+    if (!survives_breakpoints(machine) || (linked && !ignores_port_breakpoints(machine))) {
         return refuse("debug registers do not work");
     }
     if (linked && proven.self_modifying_code) {

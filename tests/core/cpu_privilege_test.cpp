@@ -348,5 +348,24 @@ TEST(CpuDebugRegisters, BreakpointsKeepTheirValueAndTheHostSurvives) {
     EXPECT_EQ(guest.state().debug[1], kData);
 }
 
+TEST(CpuDebugRegisters, PortBreakpointsStopNothingAndLeaveTheFlagsAlone) {
+    constexpr std::uint32_t kFlags = 0x55;  // CF, PF, AF, ZF
+    Guest guest;
+    guest.protected_mode();
+    guest.start.general[kEdx] = 1;
+    guest.start.general[kEbx] = 0xFFFFFFFF;
+    guest.code({
+        0xB8, 0x80, 0x00, 0x00, 0x00, 0x0F, 0x23, 0xC0,  // MOV EAX,80h; MOV DR0,EAX
+        0xB8, 0x03, 0x04, 0x02, 0x00, 0x0F, 0x23, 0xF8,  // MOV EAX,20403h; MOV DR7,EAX: DR0 input and output
+        0x31, 0xC0, 0x9E, 0xEB, 0x00,                    // XOR EAX,EAX; SAHF; JMP
+        0x01, 0xDA, 0xE4, 0x80, 0x9C,                    // ADD EDX,EBX; IN AL,80h; PUSHFD
+        0x01, 0xDA, 0xE6, 0x80, 0x5E, 0xF4,              // ADD EDX,EBX; OUT 80h,AL; POP ESI; HLT
+    });
+    ASSERT_EQ(guest.run(), CpuExit::Halted);
+    EXPECT_EQ(guest.handler(), -1);
+    EXPECT_EQ(guest.reg(kEsi) & 0x8D5, kFlags);
+    EXPECT_EQ(guest.state().debug[6] & 0xF, 0u);
+}
+
 }  // namespace
 }  // namespace vpc::test
