@@ -1,20 +1,11 @@
 #include "tasks/stored_pages.h"
 
 #include <bitset>
-#include <cstring>
+
+#include "disk/transfer.h"
 
 namespace vpc::tasks {
 namespace {
-
-bool is_zero(std::span<const std::uint8_t> page) {
-    std::uint64_t any = 0;
-    for (std::size_t i = 0; i < page.size(); i += sizeof any) {
-        std::uint64_t word = 0;
-        std::memcpy(&word, page.data() + i, sizeof word);
-        any |= word;
-    }
-    return any == 0;
-}
 
 /// Whether a sample of the bytes has as many different values as chance would give it.
 bool looks_like_noise(std::span<const std::uint8_t> bytes) {
@@ -36,7 +27,8 @@ std::uint32_t add_stored_pages(std::vector<PageRun>& runs, std::span<const std::
                                std::uint32_t end) {
     std::uint32_t added = 0;
     for (std::uint32_t page = first; page < end; ++page) {
-        if (is_zero(ram.subspan(page * kPage, kPage))) {
+        const disk::ConstBuffer bytes = ram.subspan(page * kPage, kPage);
+        if (disk::all_zeros({&bytes, 1})) {
             continue;
         }
         ++added;

@@ -84,11 +84,7 @@ class Bench:
 
     def boot(self):
         self.machine.start()
-        self.machine.wait_for_serial("GUEST-DONE: OK ", 300)
-        # A shell that comes up throws away what was typed until then.
-        while "SHELL-42" not in self.machine.serial():
-            self.machine.run("type", "echo SHELL-$((40+2)) >/dev/ttyS0{ENTER}")
-            time.sleep(0.5)
+        self.machine.wait_for_shell(300)
 
     def fill_memory(self):
         """Programs, text and noise, as a machine that has been used for a while."""

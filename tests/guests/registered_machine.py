@@ -62,3 +62,13 @@ class RegisteredMachine:
 
     def wait_for_serial(self, expression, seconds):
         return self.wait_for(f"'{expression}' on COM1", lambda: re.search(expression, self.serial()), seconds)
+
+    def wait_for_shell(self, seconds):
+        """Until a Linux that was given `end=shell` takes what is typed: a shell that comes up throws away what it finds."""
+        self.wait_for_serial("GUEST-DONE: OK ", seconds)
+
+        def answers():
+            self.run("type", "echo SHELL-$((40+2)) >/dev/ttyS0{ENTER}")
+            time.sleep(0.5)
+            return "SHELL-42" in self.serial()
+        self.wait_for("an answer of the guest's shell", answers, seconds)

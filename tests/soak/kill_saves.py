@@ -67,7 +67,7 @@ def kill_while_saving(machine, delay):
 
 def soak(machine, kills):
     machine.start()
-    machine.wait_for_serial("GUEST-DONE: OK ", BOOT_SECONDS)
+    machine.wait_for_shell(BOOT_SECONDS)
     machine.run("type", f"dd if=/dev/urandom of=/tmp/noise bs=1M count={NOISE_MIB} 2>/dev/null{{ENTER}}")
     noise = machine.noise("BEGIN")
     began = time.monotonic()
