@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "core/kicker.h"
+
 namespace vpc {
 
 IoThread::IoThread(Post post) : post_(std::move(post)), thread_([this] { loop(); }) {}
@@ -10,6 +12,7 @@ IoThread::~IoThread() {
     {
         const std::scoped_lock guard(mutex_);
         quit_ = true;
+        called_ = true;
     }
     wake_.notify_one();
     thread_.join();
@@ -19,6 +22,7 @@ void IoThread::submit(std::function<void()> work, std::function<void()> completi
     {
         const std::scoped_lock guard(mutex_);
         jobs_.push_back({std::move(work), std::move(completion)});
+        called_ = true;
     }
     wake_.notify_one();
 }
@@ -33,15 +37,28 @@ void IoThread::wait_until_idle() {
     idle_.wait(guard, [this] { return jobs_.empty() && !working_; });
 }
 
+void IoThread::wait_for_job(std::unique_lock<std::mutex>& guard) {
+    const auto called = [this] { return called_.load(); };
+    guard.unlock();
+    const bool came = short_wait_.watch(called, Kicker::kNever);
+    guard.lock();
+    if (!came && !called()) {
+        const Nanoseconds before = VirtualClock::steady_host_time();
+        wake_.wait(guard, called);
+        short_wait_.slept(VirtualClock::steady_host_time() - before);
+    }
+}
+
 void IoThread::loop() {
     std::unique_lock guard(mutex_);
     for (;;) {
-        wake_.wait(guard, [this] { return quit_ || !jobs_.empty(); });
+        wait_for_job(guard);
         if (jobs_.empty()) {
             return;
         }
         Job job = std::move(jobs_.front());
         jobs_.pop_front();
+        called_ = quit_ || !jobs_.empty();
         working_ = true;
         guard.unlock();
         job.work();

@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -6,6 +7,7 @@
 #include <thread>
 
 #include "core/io_executor.h"
+#include "core/short_wait.h"
 
 namespace vpc {
 
@@ -30,6 +32,7 @@ class IoThread final : public IoExecutor {
         std::function<void()> completion;
     };
     void loop();
+    void wait_for_job(std::unique_lock<std::mutex>& guard);
 
     Post post_;
     std::mutex mutex_;
@@ -38,6 +41,8 @@ class IoThread final : public IoExecutor {
     std::condition_variable idle_;
     bool working_ = false;
     bool quit_ = false;
+    std::atomic<bool> called_ = false;  // jobs_ is not empty, or quit_
+    ShortWait short_wait_;
     std::thread thread_;
 };
 

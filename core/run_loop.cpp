@@ -54,9 +54,9 @@ void RunLoop::post(std::function<void()> work) {
     const std::scoped_lock guard(mutex_);
     posted_.push_back(std::move(work));
     has_posted_ = true;
-    if (waiting_) {
+    if (place_ == Place::Sleeping) {
         wake_.notify_one();
-    } else if (running_) {
+    } else if (place_ == Place::Running) {
         cpu_.request_stop();
         kicker_.kick_soon();  // repeats the stop until the machine's thread has seen the post
     }
@@ -108,17 +108,26 @@ void RunLoop::wait_while_halted() {
     const Nanoseconds until = host_deadline();
     kicker_.rest_until(until);
     const Nanoseconds before = VirtualClock::steady_host_time();
-    {
-        std::unique_lock guard(mutex_);
-        const auto woken = [this] { return has_posted_.load(); };
-        waiting_ = true;
+    const auto posted = [this] { return has_posted_.load(); };
+    std::unique_lock guard(mutex_);
+    place_ = Place::Watching;
+    guard.unlock();
+    const bool came = short_wait_.watch(posted, until);
+    guard.lock();
+    if (!came && !posted()) {
+        place_ = Place::Sleeping;
+        const Nanoseconds asleep = VirtualClock::steady_host_time();
         if (until == Kicker::kNever) {
-            wake_.wait(guard, woken);
+            wake_.wait(guard, posted);
         } else {
-            wake_.wait_until(guard, std::chrono::steady_clock::time_point(std::chrono::nanoseconds(until)), woken);
+            wake_.wait_until(guard, std::chrono::steady_clock::time_point(std::chrono::nanoseconds(until)), posted);
         }
-        waiting_ = false;
+        if (posted()) {
+            short_wait_.slept(VirtualClock::steady_host_time() - asleep);
+        }
     }
+    place_ = Place::Running;
+    guard.unlock();
     idle_time_ += VirtualClock::steady_host_time() - before;
     was_halted_ = true;
 }
@@ -127,7 +136,7 @@ std::string RunLoop::run() {
     clock_.resume();
     {
         const std::scoped_lock guard(mutex_);
-        running_ = true;
+        place_ = Place::Running;
     }
     std::string failure;
     while (!quit_) {
@@ -164,7 +173,7 @@ std::string RunLoop::run() {
     {
         // Whoever posts from now on finds nobody who would see his kicks, which would be repeated for ever.
         const std::scoped_lock guard(mutex_);
-        running_ = false;
+        place_ = Place::Away;
         kicker_.disarm();
     }
     quit_ = false;

@@ -9,6 +9,7 @@
 
 #include "core/cpu.h"
 #include "core/kicker.h"
+#include "core/short_wait.h"
 #include "core/virtual_clock.h"
 
 namespace vpc {
@@ -71,8 +72,15 @@ class RunLoop {
     std::mutex mutex_;
     std::condition_variable wake_;
     std::vector<std::function<void()>> posted_;
-    bool waiting_ = false;  // in wait_while_halted; with the mutex held
-    bool running_ = false;  // in run; likewise
+    /// Where the machine's thread is, as those who post have to know.
+    enum class Place : std::uint8_t {
+        Away,      ///< not in run: it will look
+        Running,   ///< in the CPU, or about to be: it must be stopped
+        Watching,  ///< halted, and it looks all the time
+        Sleeping,  ///< halted, and it must be woken up
+    };
+    Place place_ = Place::Away;  // changed by the machine's thread, with the mutex held
+    ShortWait short_wait_;
     std::atomic<bool> has_posted_ = false;
     std::atomic<bool> quit_ = false;
     Kicker kicker_;

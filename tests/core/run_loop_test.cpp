@@ -312,5 +312,33 @@ TEST_F(RunLoopTest, CompletionsReachTheMachinesThread) {
     EXPECT_EQ(future.get(), thread.get_id());
 }
 
+// A disk's commands one after the other, most of which both threads await awake, some asleep; none may be missed.
+TEST_F(RunLoopTest, AHaltedMachineAndAnIoThreadWakeEachOther) {
+    constexpr int kRounds = 20'000;
+    constexpr int kPauseEvery = 1000;
+    begin({0xFA, 0xF4});
+    IoThread io([this](std::function<void()> completion) { loop.post(std::move(completion)); });
+    std::promise<void> done;
+    int rounds = 0;
+    std::function<void()> next = [&] {
+        if (++rounds == kRounds) {
+            done.set_value();
+            return;
+        }
+        const bool slow = rounds % kPauseEvery == 0;
+        io.submit(
+            [slow] {
+                if (slow) {
+                    std::this_thread::sleep_for(std::chrono::nanoseconds(2 * ShortWait::kShort));
+                }
+            },
+            next);
+    };
+    loop.post(next);
+    const auto status = done.get_future().wait_for(kPatience);
+    end();
+    EXPECT_EQ(status, std::future_status::ready) << "stuck at " << rounds;
+}
+
 }  // namespace
 }  // namespace vpc::test
