@@ -18,6 +18,7 @@ namespace {
 
 using nlohmann::json;
 
+// A time-out has a price: waits that have one end with EINTR when the process was stopped and goes on (signal(7)).
 constexpr timeval kPatience{.tv_sec = 30, .tv_usec = 0};
 
 /// -1 with errno.
@@ -107,8 +108,11 @@ std::optional<json> ControlClient::receive(int flags) {
     while ((end = received_.find('\n')) == std::string::npos) {
         std::array<char, 4096> buffer{};
         const ssize_t got = ::recv(descriptor_, buffer.data(), buffer.size(), flags);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
         if (got <= 0) {
-            broken_ = broken_ || got == 0 || (errno != EAGAIN && errno != EINTR);
+            broken_ = broken_ || got == 0 || errno != EAGAIN;
             return std::nullopt;
         }
         received_.append(buffer.data(), static_cast<std::size_t>(got));
@@ -116,6 +120,17 @@ std::optional<json> ControlClient::receive(int flags) {
     json message = json::parse(received_.substr(0, end), nullptr, false);
     received_.erase(0, end + 1);
     return message;
+}
+
+bool ControlClient::send(std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t sent = ::send(descriptor_, text.data(), text.size(), MSG_NOSIGNAL);
+        if (sent < 0 && errno != EINTR) {
+            return false;
+        }
+        text.remove_prefix(static_cast<std::size_t>(std::max<ssize_t>(sent, 0)));
+    }
+    return true;
 }
 
 std::optional<json> ControlClient::next_event() {
@@ -135,7 +150,7 @@ Answer ControlClient::call(const std::string& method, const json& parameters) {
     if (text.size() > kLongestMessage) {
         return bad_parameters("that is more than a message can hold");
     }
-    if (::send(descriptor_, text.data(), text.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(text.size())) {
+    if (!send(text)) {
         return no_answer("the machine's process has gone");
     }
     std::optional<json> message = receive(0);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 
 #include "tasks/control_server.h"
@@ -47,6 +48,8 @@ class ControlClient {
     explicit ControlClient(int descriptor) : descriptor_(descriptor) {}
     /// The next message; with MSG_DONTWAIT, if it is there.
     std::optional<nlohmann::json> receive(int flags);
+    /// False: the connection has ended, or nobody reads.
+    bool send(std::string_view text);
 
     const int descriptor_;
     std::string received_;

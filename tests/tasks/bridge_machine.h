@@ -87,7 +87,6 @@ class BridgeMachine {
         settings.saved_state = folder / "bridge.vsv";
         settings.serial[0] = [this](std::uint8_t byte) { from_guest(byte); };
         settings.unix_time = [] { return std::int64_t{1'000'000'000}; };
-        settings.heart_beat = std::chrono::milliseconds(200);
         commands["guest-ping"] = returning(Json::object());
     }
     ~BridgeMachine() {
@@ -110,6 +109,9 @@ class BridgeMachine {
     }
 
     void start() {
+        // It is also how long the agent may take to answer: long enough for a host that does something else now and
+        // then, but short where there is none who could.
+        settings.heart_beat = std::chrono::milliseconds(agent ? 1000 : 200);
         machine = VirtualMachine::make(settings, worker, tasks);
         start_again();
     }
@@ -133,10 +135,10 @@ class BridgeMachine {
         const std::scoped_lock guard(mutex_);
         return asked_;
     }
-    bool was_asked(const std::string& command) const {
+    bool was_asked(const std::string& command, std::ptrdiff_t times = 1) const {
         for (int i = 0; i < 5000; ++i) {
             const auto all = asked();
-            if (std::find(all.begin(), all.end(), command) != all.end()) {
+            if (std::count(all.begin(), all.end(), command) >= times) {
                 return true;
             }
             std::this_thread::sleep_for(std::chrono::milliseconds(1));

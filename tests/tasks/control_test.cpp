@@ -6,6 +6,7 @@
 
 #include <array>
 #include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
@@ -88,9 +89,9 @@ class Control : public ::testing::Test {
 
     disk::testing::TemporaryFolder folder;
     std::filesystem::path socket = folder / "a.sock";
-    std::unique_ptr<ControlServer> server;
     mutable std::mutex mutex;
     std::vector<Event> events;
+    std::unique_ptr<ControlServer> server;  // last: its thread asks for events
 };
 
 /// The next event within ten seconds.
@@ -150,6 +151,29 @@ TEST_F(Control, AWatcherWhoDoesNotReadIsHungUpOn) {
         next_event(**client);
     }
     EXPECT_TRUE((*client)->broken());
+}
+
+// What happens to a command that is stopped with Ctrl+Z and goes on while it waits for its machine.
+TEST_F(Control, AnInterruptedCallGoesOn) {
+    struct sigaction nothing {};
+    nothing.sa_handler = [](int) {};  // and no SA_RESTART
+    struct sigaction before {};
+    ASSERT_EQ(::sigaction(SIGUSR1, &nothing, &before), 0);
+    server.reset();
+    auto listening = ControlServer::listen(
+        socket,
+        [caller = ::pthread_self()](const std::string& method, const json& parameters) {
+            for (int i = 0; method == "echo" && i < 20; ++i) {
+                ::pthread_kill(caller, SIGUSR1);
+                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            }
+            return echo(method, parameters);
+        },
+        [] { return std::vector<Event>(); });
+    ASSERT_TRUE(listening) << listening.error();
+    server = std::move(*listening);
+    expect_alive();
+    ::sigaction(SIGUSR1, &before, nullptr);
 }
 
 TEST_F(Control, AnswersAndRefuses) {

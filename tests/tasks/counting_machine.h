@@ -75,12 +75,13 @@ class CountingMachine {
         return std::exchange(events_, {});
     }
     /// Until the guest has sent `count` bytes more. False: it did not within a minute.
-    bool wait_for_bytes(std::size_t count) const {
-        const std::size_t wanted = sent().size() + count;
-        for (int i = 0; i < 60'000 && sent().size() < wanted; ++i) {
+    bool wait_for_bytes(std::size_t count) const { return wait_until_sent(sent().size() + count); }
+    /// The same for bytes since the first one ever.
+    bool wait_until_sent(std::size_t count) const {
+        for (int i = 0; i < 60'000 && sent().size() < count; ++i) {
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
-        return sent().size() >= wanted;
+        return sent().size() >= count;
     }
     /// Nothing was lost, repeated or set back since the byte `from`, which has the value `first`.
     bool counted_right(std::size_t from = 0, std::size_t first = 0) const {

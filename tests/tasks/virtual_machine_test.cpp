@@ -48,7 +48,7 @@ TEST(VirtualMachine, StandsStillBetweenTwoInstructions) {
     };
     machine = counter.make();
     ASSERT_EQ(run(machine, &VirtualMachine::Startup), HResult::S_OK);
-    ASSERT_TRUE(counter.wait_for_bytes(100 - counter.sent().size()));
+    ASSERT_TRUE(counter.wait_until_sent(100));
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     EXPECT_EQ(machine->State(), Running);
     EXPECT_EQ(looks, 0);
