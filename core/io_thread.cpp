@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "core/kicker.h"
-
 namespace vpc {
 
 IoThread::IoThread(Post post) : post_(std::move(post)), thread_([this] { loop(); }) {}
@@ -40,7 +38,7 @@ void IoThread::wait_until_idle() {
 void IoThread::wait_for_job(std::unique_lock<std::mutex>& guard) {
     const auto called = [this] { return called_.load(); };
     guard.unlock();
-    const bool came = short_wait_.watch(called, Kicker::kNever);
+    const bool came = short_wait_.watch(called);
     guard.lock();
     if (!came && !called()) {
         const Nanoseconds before = VirtualClock::steady_host_time();

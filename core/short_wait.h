@@ -1,5 +1,6 @@
 #pragma once
 #include <algorithm>
+#include <limits>
 #include <thread>
 
 #include "core/virtual_clock.h"
@@ -18,10 +19,10 @@ class ShortWait {
     /// What counts as short, in host time: KVM's halt_poll_ns (Linux, Documentation/virt/kvm/halt-polling.rst).
     static constexpr Nanoseconds kShort = 200 * kMicrosecond;
 
-    /// Looks until `ready()`, which must be safe to call without a lock, or for kShort, but not beyond `until`. Whether
-    /// it is ready; if not, sleep.
+    /// Looks until `ready()`, which must be safe to call without a lock, or for kShort, but not beyond the host time
+    /// `until`. Whether it is ready; if not, sleep.
     template <typename Ready>
-    bool watch(const Ready& ready, Nanoseconds until) {
+    bool watch(const Ready& ready, Nanoseconds until = std::numeric_limits<Nanoseconds>::max()) {
         if (ready()) {
             return true;
         }

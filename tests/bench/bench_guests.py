@@ -270,8 +270,8 @@ def main():
     parser.add_argument("--only", choices=EMULATORS, help="measure one of them only")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="write all runs and the medians")
     parser.add_argument("--check", action="store_true",
-                        help="exit 1 when a limit is exceeded: whole Linux run, boot "
-                             f"and disk rows {WHOLE_LIMIT}, every other row {ROW_LIMIT}, geometric means {MEAN_LIMIT}, distance to a "
+                        help="exit 1 when a limit is exceeded: whole Linux run, boot and disk rows "
+                             f"{WHOLE_LIMIT}, every other row {ROW_LIMIT}, geometric means {MEAN_LIMIT}, distance to a "
                              f"faster peer closed {100 * CLOSED_LIMIT:.0f} %%, an idle guest {IDLE_LIMIT} %%, memory "
                              f"{MEMORY_LIMIT} MiB above what was touched")
     options = parser.parse_args()

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "core/kicker.h"
+#include <limits>
 
 namespace vpc::test {
 namespace {
@@ -13,7 +13,7 @@ constexpr Nanoseconds kShortSleep = ShortWait::kShort - 1;
 class ShortWaitTest : public testing::Test {
   protected:
     /// Watches something that is ready at the look of that number, the first being 1; never for 0.
-    bool watch(int ready_at, Nanoseconds until = Kicker::kNever) {
+    bool watch(int ready_at, Nanoseconds until = std::numeric_limits<Nanoseconds>::max()) {
         looks = 0;
         return wait.watch([&] { return ++looks == ready_at; }, until);
     }
