@@ -15,6 +15,13 @@ using devices::Board;
 using devices::Key;
 using devices::Ps2Keyboard;
 
+namespace {
+
+// A machine that is busy gives its picture later.
+constexpr std::chrono::milliseconds kLongestLook{20};
+
+}  // namespace
+
 tl::expected<Key, std::string> parse_host_key(const std::string& name) {
     const auto steps = parse_key_script("{" + name + "}");
     if (!steps || steps->size() != 2 || (*steps)[0].key == Key::None || (*steps)[0].key != (*steps)[1].key) {
@@ -75,10 +82,10 @@ desktop::Window::Listener MachineWindow::listener() {
 
 void MachineWindow::attach(Post post) {
     post_ = std::move(post);
-    post_([this](Board& board) {
-        const auto lit = [this](std::uint8_t leds) {
-            const std::scoped_lock guard(shared_.mutex);
-            shared_.leds = leds;
+    post_([shared = shared_](Board& board) {
+        const auto lit = [shared](std::uint8_t leds) {
+            const std::scoped_lock guard(shared->mutex);
+            shared->leds = leds;
         };
         lit(board.keyboard().leds());
         board.keyboard().on_leds(lit);
@@ -117,15 +124,34 @@ void MachineWindow::act(HostAction action) {
     }
 }
 
+/// A look at the machine's screen, which the machine's thread has in hand: it has ended when that has let go of it,
+/// be it that the machine ended before.
+class MachineWindow::Look {
+  public:
+    explicit Look(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
+    ~Look() {
+        {
+            const std::scoped_lock guard(shared_->mutex);
+            shared_->asked = false;
+        }
+        shared_->looked.notify_one();
+    }
+    Look(const Look&) = delete;
+    Look& operator=(const Look&) = delete;
+
+  private:
+    std::shared_ptr<Shared> shared_;
+};
+
 /// Asks the machine's thread for a picture if there is a new one. The guest waits meanwhile, so never twice at a time.
 void MachineWindow::look_at_screen() {
     {
-        const std::scoped_lock guard(shared_.mutex);
-        if (std::exchange(shared_.asked, true)) {
+        const std::scoped_lock guard(shared_->mutex);
+        if (std::exchange(shared_->asked, true)) {
             return;
         }
     }
-    const bool will_look = post([this](Board& board) {
+    post([this, look = std::make_shared<const Look>(shared_)](Board& board) {
         std::optional<devices::Frame> frame;
         const std::uint64_t generation = board.vga().generation();
         if (!seen_any_ || generation != seen_generation_) {
@@ -133,23 +159,12 @@ void MachineWindow::look_at_screen() {
             seen_generation_ = generation;
             frame = board.vga().render();
         }
-        const bool news = frame.has_value();
-        {
-            const std::scoped_lock guard(shared_.mutex);
-            shared_.asked = false;
-            shared_.absolute = board.backdoor().absolute();
-            if (news) {
-                shared_.frame = std::move(frame);
-            }
-        }
-        if (news) {
-            window_->wake();
+        const std::scoped_lock guard(shared_->mutex);
+        shared_->absolute = board.backdoor().absolute();
+        if (frame) {
+            shared_->frame = std::move(frame);
         }
     });
-    if (!will_look) {
-        const std::scoped_lock guard(shared_.mutex);
-        shared_.asked = false;
-    }
 }
 
 void MachineWindow::update_title(const std::string& state, std::uint8_t leds) {
@@ -179,10 +194,13 @@ void MachineWindow::process(std::chrono::milliseconds longest_wait, bool stands_
     std::uint8_t leds = 0;
     bool absolute = false;
     {
-        const std::scoped_lock guard(shared_.mutex);
-        frame.swap(shared_.frame);
-        leds = shared_.leds;
-        absolute = shared_.absolute;
+        // The machine's thread must not wake the window through SDL instead: SDL 2 sends the window an X event then,
+        // which ends the process if the window has been destroyed before the X server comes to it.
+        std::unique_lock guard(shared_->mutex);
+        shared_->looked.wait_for(guard, kLongestLook, [this] { return !shared_->asked; });
+        frame.swap(shared_->frame);
+        leds = shared_->leds;
+        absolute = shared_->absolute;
     }
     window_->set_absolute(absolute);
     if (frame) {

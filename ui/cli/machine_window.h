@@ -1,5 +1,6 @@
 #pragma once
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -55,11 +56,13 @@ class MachineWindow {
     /// What the machine's thread leaves for the window's.
     struct Shared {
         std::mutex mutex;
+        std::condition_variable looked;  // asked is false
         std::optional<devices::Frame> frame;
         std::uint8_t leds = 0;
         bool absolute = false;
         bool asked = false;  // a look at the screen is under way
     };
+    class Look;
 
     explicit MachineWindow(Controls controls) : controls_(std::move(controls)) {}
     desktop::Window::Listener listener();
@@ -76,9 +79,9 @@ class MachineWindow {
     Post post_;
     bool stands_still_ = false;
     std::string title_;
-    Shared shared_;
-    std::uint64_t seen_generation_ = 0;  // machine's thread only
-    bool seen_any_ = false;              // likewise
+    const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();  // looks may outlive the window
+    std::uint64_t seen_generation_ = 0;                                  // machine's thread only
+    bool seen_any_ = false;                                              // likewise
 };
 
 }  // namespace vpc::cli

@@ -97,7 +97,6 @@ class Window::Sdl {
             SDL_SetError("%s", unreachable_display().c_str());
             return false;
         }
-        wake_event_ = SDL_RegisterEvents(1);
         window_ = SDL_CreateWindow(title.c_str(), SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED, kFirstWidth,
                                    kFirstHeight, SDL_WINDOW_RESIZABLE);
         if (window_ == nullptr) {
@@ -121,12 +120,6 @@ class Window::Sdl {
         if (stale_) {
             draw();
         }
-    }
-
-    void wake() const {
-        SDL_Event event{};
-        event.type = wake_event_;
-        SDL_PushEvent(&event);
     }
 
     void show(const devices::Frame& frame) {
@@ -345,7 +338,6 @@ class Window::Sdl {
     HostKey host_key_;
     Listener listener_;
     bool started_ = false;
-    std::uint32_t wake_event_ = 0;
     SDL_Window* window_ = nullptr;
     SDL_Renderer* renderer_ = nullptr;
     SDL_Texture* texture_ = nullptr;
@@ -381,9 +373,6 @@ Window::~Window() = default;
 
 void Window::process_events(std::chrono::milliseconds longest_wait) {
     sdl_->process(longest_wait);
-}
-void Window::wake() {
-    sdl_->wake();
 }
 void Window::show(const devices::Frame& frame) {
     sdl_->show(frame);

@@ -19,7 +19,7 @@ namespace vpc::desktop {
 /// pointer vanishes and its movement goes to the guest, until the host key is pressed alone or the window loses the
 /// keyboard. That click is not told. With set_absolute nothing is captured, and the guest hears where the pointer is.
 ///
-/// All members belong to the thread that opened it, the process's first one, except wake. One window at a time.
+/// All members belong to the thread that opened it, the process's first one. One window at a time.
 class Window {
   public:
     /// Called from within process_events. All must be set.
@@ -46,10 +46,8 @@ class Window {
     Window(const Window&) = delete;
     Window& operator=(const Window&) = delete;
 
-    /// Sleeps until there is an event, wake is called or `longest_wait` has passed, and handles what there is.
+    /// Sleeps until there is an event or `longest_wait` has passed, and handles what there is.
     void process_events(std::chrono::milliseconds longest_wait);
-    /// Makes process_events return soon. Any thread, while the window exists.
-    void wake();
 
     void show(const devices::Frame& frame);
     void set_title(const std::string& title);
