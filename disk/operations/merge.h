@@ -1,4 +1,5 @@
 #pragma once
+#include <chrono>
 #include <filesystem>
 #include <vector>
 
@@ -39,9 +40,9 @@ Status merge_to(const std::filesystem::path& child, const std::vector<std::files
                 const ConvertTarget& target, const Operation& operation);
 
 /// The middle part of merge(): writes all sectors of `child` that lie in the first `depth` images of its chain into
-/// `parent`, and flushes that. `parent` must not be smaller. `work_behind` is what the caller does afterwards, as
-/// WorkMeter counts it.
+/// `parent`, and flushes that. `parent` must not be smaller. `time_behind` is how long the caller will have to
+/// do afterwards: that counts as much as what is copied in such a time, and is what `meter` has left in the end.
 Status merge_sectors(BlockDevice& child, unsigned depth, BlockDevice& parent, WorkMeter& meter,
-                     std::uint64_t work_behind = 0);
+                     std::chrono::nanoseconds time_behind = {});
 
 }  // namespace vpc::disk

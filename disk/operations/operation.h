@@ -1,4 +1,5 @@
 #pragma once
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -38,6 +39,8 @@ class WorkMeter {
     Status add(std::uint64_t bytes);
     /// add(), where the work done so far is known instead.
     Status advance_to(std::uint64_t done) { return add(done > done_ ? done - done_ : 0); }
+    /// Work that is expected still.
+    std::uint64_t left() const { return total_ - std::min(done_, total_); }
     /// For moments in which nothing is done: reports when it is time to. Cancelled when the operation shall stop.
     Status tick() { return add(0); }
     /// Runs `work`, which takes its time and cannot say how much of it is done, on a thread of its own, and ticks
