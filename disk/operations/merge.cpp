@@ -251,9 +251,10 @@ void give_up_room(File& file, double work_per_byte, WorkMeter& meter) {
 
 /// From the leaf on, one after the other for good, so that what is left after a power failure in between still has its
 /// parents; and none comes back later to be merged once more, into a disk that has changed since.
-Status remove_children(const std::vector<ChainLink>& links, WorkMeter& meter) {
+/// `bytes`: what is in them, for which the meter's remaining work is counted.
+Status remove_children(const std::vector<ChainLink>& links, std::uint64_t bytes, WorkMeter& meter) {
     const double work_per_byte =
-        static_cast<double>(meter.left()) / static_cast<double>(std::max<std::uint64_t>(bytes_to_remove(links), 1));
+        static_cast<double>(meter.left()) / static_cast<double>(std::max<std::uint64_t>(bytes, 1));
     for (std::size_t i = 0; i + 1 < links.size(); ++i) {
         const auto file = open_file(links[i].path, OpenMode::ReadWrite);
         if (::unlink(links[i].path.c_str()) != 0) {
@@ -337,13 +338,15 @@ Status merge(const std::filesystem::path& child, const MergeOptions& options, co
         if (!opened) {
             return tl::unexpected<Error>(opened.error());
         }
-        const auto removal = removal_time(options.keep_children ? 0 : bytes_to_remove(*links));
-        if (auto status = merge_sectors(*opened->child, depth_of(*links), *opened->parent, meter, removal); !status) {
+        const std::uint64_t removed = options.keep_children ? 0 : bytes_to_remove(*links);
+        if (auto status =
+                merge_sectors(*opened->child, depth_of(*links), *opened->parent, meter, removal_time(removed));
+            !status) {
             return status;
         }
         if (!options.keep_children) {
             // While everything is still locked.
-            if (auto status = remove_children(*links, meter); !status) {
+            if (auto status = remove_children(*links, removed, meter); !status) {
                 return status;
             }
         }

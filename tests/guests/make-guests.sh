@@ -183,7 +183,7 @@ agent() { # the kernel and initramfs of linux, and over it what makes a guest wi
     modules=$out/x/$kernel/lib/modules/${kernel#linux-image-}/kernel
     unpack qemu-guest-agent libc6 libglib2.0-0 libnuma1 libpcre2-8-0 libudev1 liburing2
     rm -rf "$work"
-    mkdir -p "$work"/root/{bin,sbin,lib/modules,etc/acpi/PWRF}
+    mkdir -p "$work/root"/{bin,sbin,lib/modules,etc/acpi/PWRF}
     cp "$modules/drivers/input/evdev.ko" "$modules/drivers/acpi/button.ko" "$work/root/lib/modules/"
     cp "$out/x/qemu-guest-agent/usr/sbin/qemu-ga" "$work/root/sbin/"
     for library in ld-linux.so.2 libc.so.6 libm.so.6 libglib-2.0.so.0 libgmodule-2.0.so.0 libnuma.so.1 libpcre2-8.so.0 \
